@@ -1,0 +1,183 @@
+"""Personal data in a text, found by patterns and check digits alone: what a serving machine uses, where Presidio is not installed.
+
+``prepare`` finds the same kinds with Presidio (``stages/prepare/masking.py``) and uses this file for the cheap first look,
+the order of kinds and the pseudonyms, so that both sides write ``<EMAIL_1>`` alike.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+KINDS: tuple[str, ...] = ("EMAIL", "URL", "IBAN", "CARD", "SSN", "IP", "PHONE", "NAME", "PLACE")
+"""Every kind, the surest first: where two overlap, the surer wins. A person's own patterns come before all of them."""
+
+Numbers = dict[str, dict[str, int]]
+"""Kind -> value -> number: which pseudonym a value has inside one conversation."""
+
+
+class Span(NamedTuple):
+    """``text[start:end]`` is personal data of a kind."""
+
+    start: int
+    end: int
+    kind: str
+
+
+TRIGGER = re.compile(
+    r"@|://|www\.|\d[\d\s().\-/]{4,}\d|\d\.\d{1,3}\.\d|[a-z]{2}\d{2}[ -]?[a-z0-9]{4}|::|[0-9a-f]:[0-9a-f]{1,4}:"
+    r"|\.(?:com|org|net|edu|gov|io|info|biz)\b",
+    re.IGNORECASE,
+)
+"""A text in which this finds nothing holds none of the kinds that patterns know (names and places excepted)."""
+
+_DIGIT = re.compile(r"\d")
+_DOTTED = re.compile(r"\.\w")
+
+
+def suspect(text: str) -> bool:
+    """Whether the text can hold any of these kinds at all. Most texts end at the first line, which costs next to nothing."""
+    if not ("@" in text or ":" in text or _DIGIT.search(text) or _DOTTED.search(text)):
+        return False
+    return TRIGGER.search(text) is not None
+
+
+EMAIL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-]*[A-Za-z0-9_+\-]@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,24}")
+URL = re.compile(
+    r"(?:https?|ftp)://[^\s<>\"']*[^\s<>\"'.,;:!?)\]]|\bwww\d?\.[a-z0-9-]+\.[^\s<>\"']*[^\s<>\"'.,;:!?)\]]"
+    r"|(?<![@\w.-])(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+(?:com|org|net|edu|gov|io|info|biz)(?![\w@-])(?:/[^\s<>\"']*[^\s<>\"'.,;:!?)\]])?",
+    re.IGNORECASE,
+)
+IBAN = re.compile(r"(?<![A-Z0-9])[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?(?![A-Z0-9])", re.IGNORECASE)
+CARD = re.compile(r"(?<![\w+-])(?:3[0-9]|4\d|5\d|6\d|2[2-7]|18|21)(?:[ -]?\d){10,17}(?![\d-])")
+SSN = re.compile(r"(?<![\d-])(?!000|666)\d{3}([- .])(?!00)\d{2}\1(?!0000)\d{4}(?![\d-])")
+IP = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]*\d)|(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])", re.IGNORECASE)
+PHONE = re.compile(
+    r"(?<![\w.])(?:\+\d{1,3}[ .\-/]?(?:\(\d{1,5}\)[ .\-/]?)?\d{1,5}(?:[ .\-/]?\d{2,5}){1,4}"
+    r"|\(\d{2,5}\)[ .\-/]?\d{2,5}(?:[ .\-/]\d{2,5}){0,3}|\d{3}[ .\-]\d{3}[ .\-]\d{4}|0\d{2,4}[ \-/]\d{2,4}(?:[ \-]\d{2,4}){0,3})(?![\w-])"
+)
+PHONE_WORDS = re.compile(
+    r"(?:phone|call|cell|mobile|tel|telephone|fax|desk|ring|whatsapp|sms|reach|contact|dial|text)\b[^\d]{0,30}$", re.IGNORECASE
+)
+PHONE_WORDS_AFTER = re.compile(r"[ \-,:(]{0,3}(?:office|fax|mobile|cell|home|desk|phone)\b", re.IGNORECASE)
+PHONE_NUMBER = re.compile(r"(?<![\w.])\+?\(?\d(?:[ .\-()/]{0,2}\d){6,14}(?![\w])")
+
+
+def luhn(number: str) -> bool:
+    """Whether the digits pass the check of payment cards (ISO/IEC 7812-1); other characters are skipped."""
+    digits = [int(c) for c in number if c.isdigit()]
+    doubled = [d * 2 - 9 if d > 4 else d * 2 for d in digits[-2::-2]]
+    return bool(digits) and (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+
+
+def iban(value: str) -> bool:
+    """Whether the check digits of an account number are right (ISO 13616: the rest of 97 is 1)."""
+    plain = re.sub(r"[ -]", "", value).upper()
+    if not 15 <= len(plain) <= 34:
+        return False
+    return int("".join(str(int(c, 36)) for c in plain[4:] + plain[:4])) % 97 == 1
+
+
+def address(value: str) -> bool:
+    """Whether it is an IP address, and not a lone ``::`` or a version number of three parts."""
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return len(value) > 6 and any(c.isdigit() for c in value)
+
+
+def phone_like(value: str) -> bool:
+    """7 to 15 digits (ITU-T E.164) and not a date."""
+    return 7 <= sum(c.isdigit() for c in value) <= 15 and not re.fullmatch(
+        r"(?:19|20)\d\d[-/. ]\d\d?[-/. ]\d\d?|\d\d?[-/.]\d\d?[-/.](?:19|20)\d\d", value
+    )
+
+
+def _iban_spans(text: str) -> Iterable[Span]:
+    """A pattern that is greedy may swallow the word after the number: shorter cuts are tried until the check digits fit."""
+    for match in IBAN.finditer(text):
+        for end in range(match.end(), match.start() + 14, -1):
+            if iban(text[match.start() : end]) and text[end - 1].isalnum() and (end == len(text) or not text[end].isalnum()):
+                yield Span(match.start(), end, "IBAN")
+                break
+
+
+def _matches(kind: str, pattern: re.Pattern[str], check: Callable[[str], bool] | None, text: str) -> Iterable[Span]:
+    for match in pattern.finditer(text):
+        if check is None or check(match.group()):
+            yield Span(match.start(), match.end(), kind)
+
+
+def spoken_phones(text: str) -> Iterable[Span]:
+    """Digits after a word such as "call" or "phone number", or before one such as "office"."""
+    for match in PHONE_NUMBER.finditer(text):
+        near = PHONE_WORDS.search(text, max(0, match.start() - 50), match.start()) or PHONE_WORDS_AFTER.match(text, match.end())
+        if near and phone_like(match.group()):
+            yield Span(match.start(), match.end(), "PHONE")
+
+
+_FINDERS: dict[str, Callable[[str], Iterable[Span]]] = {
+    "EMAIL": lambda text: _matches("EMAIL", EMAIL, None, text),
+    "URL": lambda text: _matches("URL", URL, None, text),
+    "IBAN": _iban_spans,
+    "CARD": lambda text: _matches("CARD", CARD, luhn, text),
+    "SSN": lambda text: _matches("SSN", SSN, None, text),
+    "IP": lambda text: _matches("IP", IP, address, text),
+    "PHONE": lambda text: [*_matches("PHONE", PHONE, phone_like, text), *spoken_phones(text)],
+}
+
+
+def find(text: str, kinds: Iterable[str] = (), patterns: Mapping[str, re.Pattern[str]] | None = None) -> list[Span]:
+    """Personal data in the text, without overlaps, in order. ``kinds``: some of ``KINDS`` (empty: all); ``patterns``: own kinds."""
+    found = [Span(m.start(), m.end(), kind) for kind, pattern in (patterns or {}).items() for m in pattern.finditer(text)]
+    if suspect(text):
+        wanted = set(kinds) or set(KINDS)
+        for kind, finder in _FINDERS.items():
+            if kind in wanted:
+                found.extend(finder(text))
+    return without_overlaps(found)
+
+
+def without_overlaps(spans: Iterable[Span]) -> list[Span]:
+    """The surer kind wins, then the longer span; in order of place."""
+    rank = {kind: number for number, kind in enumerate(KINDS)}
+    kept: list[Span] = []
+    for span in sorted(set(spans), key=lambda s: (rank.get(s.kind, -1), s.start - s.end, s.start)):
+        if span.end > span.start and all(span.end <= other.start or span.start >= other.end for other in kept):
+            kept.append(span)
+    return sorted(kept)
+
+
+def replace(text: str, spans: list[Span], numbers: Numbers) -> str:
+    """The text with pseudonyms: the same value (case and separators aside) gets the same number as long as ``numbers`` is kept."""
+    parts: list[str] = []
+    at = 0
+    for start, end, kind in spans:
+        known = numbers.setdefault(kind, {})
+        value = (
+            re.sub(r"[\s().\-/]", "", text[start:end]).casefold()
+            if kind in ("PHONE", "CARD", "IBAN", "SSN")
+            else text[start:end].casefold()
+        )
+        number = known.setdefault(value, len(known) + 1)
+        parts += (text[at:start], f"<{kind}_{number}>")
+        at = end
+    return "".join([*parts, text[at:]])
+
+
+def mask_text(
+    text: str, kinds: Iterable[str] = (), patterns: Mapping[str, str] | None = None, numbers: Numbers | None = None
+) -> tuple[str, dict[str, int]]:
+    """The masked text and how often each kind was found, by patterns alone (no names, no places).
+
+    >>> mask_text("write to ann@example.com or bob@example.com")
+    ('write to <EMAIL_1> or <EMAIL_2>', {'EMAIL': 2})
+    """
+    spans = find(text, kinds, {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in (patterns or {}).items()})
+    if not spans:
+        return text, {}
+    return replace(text, spans, {} if numbers is None else numbers), dict(Counter(span.kind for span in spans))

@@ -1,0 +1,293 @@
+"""The shapes that a plugin can have. Each room of the house holds files of one of these shapes.
+
+Arrays are numpy; torch appears only where a model is in hand, and then as ``Any``, so that this file costs nothing to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from luthier.core.events import Event
+from luthier.core.job import Job
+from luthier.core.plan import EvaluatePlan, TrainPlan
+from luthier.core.types import Arrays, Calibration, Column, Example, Finding, Item, Place, Prediction, Schema, Score
+
+Emit: TypeAlias = Callable[[Event], None]
+"""How a stage says something."""
+
+
+class Graph(NamedTuple):
+    """One graph to export.
+
+    ``inputs``/``outputs`` name the arrays; ``sample`` is a batch it is traced with; axis 0 is the batch, axis 1 the sequence.
+    """
+
+    name: str
+    module: Any
+    sample: Arrays
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+class Task(Protocol):
+    """What differs by task. ``encode`` and ``decode`` use numpy and ``tokenizers`` only and exist once, for every stage and for serving."""
+
+    name: str
+    summary: str
+    columns: tuple[Column, ...]
+    primary_metric: str
+    metrics: tuple[str, ...]
+    baselines: tuple[str, ...]
+    architectures: tuple[str, ...]
+    """Kinds of base model that fit (``encoder``, ``decoder``, ``vision`` ...), as the catalog names them."""
+
+    def example(self, row: Mapping[str, Any], place: Place) -> Example:
+        """The example in a row whose columns already carry the task's names; raises ``RowError``."""
+
+    def text(self, example: Example) -> str:
+        """The text that is masked, compared for duplicates and shown to people."""
+
+    def with_text(self, example: Example, text: str) -> Example:
+        """The same example with its text replaced (after masking); the id follows the new content."""
+
+    def stratum(self, example: Example) -> str:
+        """The value that splits and folds keep in proportion."""
+
+    def schema(self, targets: Iterable[Any]) -> Schema:
+        """What the targets say (labels ...); raises ``InputError`` when nothing can be learned from them (one class only)."""
+
+    def findings(self, schema: Schema, counts: Mapping[str, int]) -> list[Finding]:
+        """What is odd about the targets: labels that differ by case only, classes with a single row."""
+
+    def processor(self, folder: Path, schema: Schema) -> Any:
+        """What ``encode`` needs from a model folder (a ``tokenizers.Tokenizer``), with the schema's limits set."""
+
+    def encode(self, examples: Sequence[Example], processor: Any, schema: Schema) -> list[Item]:
+        """Examples to unpadded arrays; targets too when they are known (under ``labels``)."""
+
+    def length(self, item: Item) -> int:
+        """How many positions (tokens) an item fills."""
+
+    def collate(self, items: Sequence[Item]) -> Arrays:
+        """Items to one padded batch; axis 0 is the item."""
+
+    def decode(self, ids: Sequence[str], outputs: Arrays, schema: Schema, calibration: Calibration) -> list[Prediction]:
+        """Graph outputs to answers, in the order of ``ids``."""
+
+    def load(self, folder: Path, schema: Schema, *, dropout: float = 0.0, pretrained: bool = True, seed: int = 0) -> Any:
+        """A torch module for the task from a base model's or a trained model's folder (``pretrained=False``: the same shape, random
+        weights).
+        """
+
+    def save(self, model: Any, folder: Path) -> None:
+        """The module's weights (safetensors) and configuration, so that ``load`` finds them."""
+
+    def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any], schema: Schema, plan: TrainPlan, weights: Any) -> Any:
+        """A scalar tensor: mean loss of the batch. ``weights``: class weights [classes] or ``None``."""
+
+    def graphs(self, model: Any, sample: Arrays) -> tuple[Graph, ...]:
+        """The graphs that serve the model."""
+
+    def request(self, body: Mapping[str, Any]) -> list[Example]:
+        """The examples in a predict call's JSON body; raises ``InputError``."""
+
+    def answer(self, prediction: Prediction, *, scores: bool = False) -> dict[str, Any]:
+        """A prediction as the JSON of a predict call."""
+
+
+class Footprint(NamedTuple):
+    """What a method costs on a model: counted, not measured."""
+
+    trained_parameters: int
+    flop_per_token: float
+    cached_flop_per_token: float
+    memory_bytes: float
+
+
+class Method(Protocol):
+    """Which parameters learn, and which activations are computed once.
+
+    A model is ``layers`` deep (``model.depth``). ``cut(plan, depth)`` says how many lower layers are frozen and their output cached (0:
+    none; ``depth``: pooled features).
+    """
+
+    name: str
+    summary: str
+
+    def defaults(self, effort: str) -> dict[str, Any]:
+        """The ``TrainPlan`` fields that this method decides at an effort."""
+
+    def cut(self, plan: TrainPlan, depth: int) -> int:
+        """How many lower layers are computed once and cached."""
+
+    def apply(self, model: Any, plan: TrainPlan) -> Any:
+        """The module made ready: parameters frozen or adapters put in; returns the module to train."""
+
+    def merge(self, model: Any) -> Any:
+        """The module as it is saved and exported: adapters merged, hooks gone."""
+
+    def footprint(self, card: Mapping[str, Any], plan: TrainPlan, tokens_per_batch: int) -> Footprint:
+        """Parameters, FLOP per token of training and bytes of memory, from the card's shape."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a metric or report is computed from. ``outputs`` are the graph outputs (``logits`` [rows, classes]) over ``examples``."""
+
+    examples: Sequence[Example]
+    predictions: Sequence[Prediction]
+    outputs: Arrays
+    schema: Schema
+    calibration: Calibration = field(default_factory=dict)
+
+
+class Metric(Protocol):
+    """A family of scores. ``figures`` (optional data for plots, JSON) keyed by figure name."""
+
+    name: str
+    summary: str
+
+    def compute(self, judged: Judged) -> list[Score]:
+        """The scores; the first is the one named like the file."""
+
+    def figures(self, judged: Judged) -> dict[str, Any]:
+        """Data for plots (confusion matrix, curves ...); ``{}`` when there is none."""
+
+
+class BaselineResult(NamedTuple):
+    """What a baseline predicts on the test rows (``logits``-shaped scores), and what it cost."""
+
+    outputs: Arrays
+    train_s: float
+    predict_s: float
+    train_flop: float
+
+
+class Baseline(Protocol):
+    """Something a fine-tune must beat. Never sees the test targets."""
+
+    name: str
+    summary: str
+
+    def run(self, train: Sequence[Example], test: Sequence[Example], context: BaselineContext) -> BaselineResult:
+        """Learn from ``train``, answer ``test``."""
+
+
+@dataclass(frozen=True)
+class BaselineContext:
+    """What a baseline may use: the task, the schema, the untouched base model, the training plan, and how to fit (``fit`` of the train
+    stage).
+    """
+
+    task: Task
+    schema: Schema
+    base: Path
+    plan: TrainPlan
+    evaluate: EvaluatePlan
+    fit: Callable[..., Any]
+    work: Path
+    steps: int = 0
+    threads: int = 1
+
+
+class Row(NamedTuple):
+    """One row of a file: ``values`` by column name, as the format gives them; ``at_bytes``: how far into the file it stands (for
+    progress).
+    """
+
+    line: int
+    values: dict[str, Any]
+    at_bytes: int = 0
+
+
+class BadRow(NamedTuple):
+    """A row that the format could not read (a broken JSON line, too many cells)."""
+
+    line: int
+    field: str
+    reason: str
+    remedy: str
+
+
+class Format(Protocol):
+    """How one kind of file is read, as a stream in bounded memory."""
+
+    name: str
+    summary: str
+    suffixes: tuple[str, ...]
+
+    def sniff(self, path: Path, head: bytes) -> float:
+        """How sure this format is that it can read the file, 0 to 1 (``head``: its first 64 kB, empty for a folder)."""
+
+    def rows(self, path: Path, *, encoding: str = "", delimiter: str = "") -> Iterator[Row | BadRow]:
+        """The rows in order; raises ``InputError`` for a file that is wrong as a whole (empty, binary, truncated)."""
+
+
+class Session(Protocol):
+    """An opened graph."""
+
+    def run(self, batch: Arrays) -> Arrays:
+        """Outputs by name for a padded batch."""
+
+
+class Runtime(Protocol):
+    """What runs an exported graph."""
+
+    name: str
+    summary: str
+    suffix: str
+    """File name ending of the graph it reads, beside the graph's name: ``.onnx``, ``.int8.onnx`` ..."""
+
+    def missing(self) -> str:
+        """Why it cannot be used here ("" when it can)."""
+
+    def convert(self, graphs: Sequence[Graph], source: Path, folder: Path, samples: Sequence[Arrays]) -> None:
+        """Makes its files in ``folder``; ``source`` is a folder that already holds the fp32 ONNX graphs (equal to ``folder`` for ONNX
+        itself).
+        """
+
+    def open(self, folder: Path, graph: str, *, threads: int = 1) -> Session:
+        """Ready to run."""
+
+
+class Handle(Protocol):
+    """A job that was submitted."""
+
+    def wait(self) -> int:
+        """Blocks until the job ends; its exit code."""
+
+    def cancel(self) -> None:
+        """Asks the job to end, then makes it."""
+
+
+class Executor(Protocol):
+    """Where a job runs. It moves JSON, never functions."""
+
+    name: str
+    summary: str
+
+    def refuses(self, job: Job) -> str:
+        """Why this job cannot run there ("" when it can)."""
+
+    def submit(self, job: Job, emit: Emit) -> Handle:
+        """Starts the job; events come back through ``emit`` from another thread."""
+
+
+class Sink(Protocol):
+    """Where events go while a run works."""
+
+    name: str
+    summary: str
+
+    def open(self, target: str) -> Callable[[Event], None]:
+        """A function that takes each event; ``target`` is what follows the sink's name (a path, an address, nothing)."""
+
+
+class StageRunner(Protocol):
+    """One stage: a function from a job to files in ``work``; the caller makes an artifact of what it returns."""
+
+    def __call__(self, job: Job, emit: Emit) -> dict[str, Any]:
+        """Writes the artifact's files into ``Path(job.work) / "out"`` and returns the summary for ``stage.finished``."""
