@@ -1,0 +1,1 @@
+"""What is kept: artifacts, blobs, the journal and the database."""

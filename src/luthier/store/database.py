@@ -1,0 +1,113 @@
+"""The one database: SQLite by default, anything SQLAlchemy speaks by address; its tables, and bringing them up to date."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import JSON, Column, Engine, Float, Index, Integer, MetaData, String, Table, create_engine, event, inspect, text
+
+from luthier.store.locks import locked
+
+METADATA = MetaData()
+
+RUNS = Table(
+    "runs",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("plan", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("finished_at", Float, nullable=False, default=0.0),
+)
+
+JOBS = Table(
+    "jobs",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("run", String, nullable=False),
+    Column("stage", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("artifact", String, nullable=False, default=""),
+    Column("error", JSON, nullable=False, default=dict),
+    Column("lease_owner", String, nullable=False, default=""),
+    Column("lease_token", String, nullable=False, default=""),
+    Column("lease_expires_at", Float, nullable=False, default=0.0),
+    Column("updated_at", Float, nullable=False),
+)
+
+ENDPOINTS = Table(
+    "endpoints",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("task", String, nullable=False),
+    Column("export", String, nullable=False),
+    Column("evaluation", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("deployed_at", Float, nullable=False),
+)
+
+EVENTS = Table(
+    "events",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    Column("name", String, nullable=False),
+    Column("subject", String, nullable=False, default=""),
+    Column("body", String, nullable=False),
+    Index("events_by_subject", "subject", "name", "seq"),
+    sqlite_autoincrement=True,
+)
+
+NEWEST = "0001"
+"""The revision that this version's tables have (the last file in ``migrations/versions``)."""
+
+
+@cache
+def connect(url: str) -> Engine:
+    """The engine for an address (``sqlite:////home/me/.luthier/luthier.db``), its tables up to date."""
+    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    if url.startswith("sqlite"):
+        event.listen(engine, "connect", _sqlite_settings)
+    migrate(engine)
+    return engine
+
+
+def _sqlite_settings(connection: Any, _record: Any) -> None:
+    """Write-ahead log: readers never wait; a commit survives a killed process (NORMAL), busy writers wait 30 s."""
+    cursor = connection.cursor()
+    for setting in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {setting}")
+    cursor.close()
+
+
+def revision(engine: Engine) -> str:
+    """The revision that the database is at ("" for an empty one)."""
+    if not inspect(engine).has_table("alembic_version"):
+        return ""
+    with engine.connect() as connection:
+        return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or "")
+
+
+def migrate(engine: Engine) -> None:
+    """Brings the tables to ``NEWEST``; costs one look-up when they are there already."""
+    if revision(engine) == NEWEST:
+        return
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with _one_at_a_time(engine), engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _one_at_a_time(engine: Engine) -> contextlib.AbstractContextManager[None]:
+    """Two processes that meet a new SQLite file must not both make its tables; servers lock by themselves."""
+    if engine.dialect.name != "sqlite" or not engine.url.database:
+        return contextlib.nullcontext()
+    return locked(Path(engine.url.database + ".migrating"), wait_s=60, what="the database's tables")

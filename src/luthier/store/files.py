@@ -1,0 +1,177 @@
+"""Files that are never torn: written aside, flushed to the disk, renamed into place."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from luthier.core.errors import Damaged, NoSpace, UnsafeFile
+
+ASIDE = ".aside-"
+"""Names that begin so are half-finished work; ``sweep`` removes them when their writer is gone."""
+
+PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib")
+
+
+@contextlib.contextmanager
+def space_errors(path: Path) -> Iterator[None]:
+    """Turns "no space left" and quota errors into ``NoSpace`` that names the path."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and not isinstance(error, NoSpace):
+            raise NoSpace(f"{path}: the disk is full", "free some space and start the same command again: finished work is kept") from error
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes renames inside ``folder`` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{ASIDE}{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
+
+
+@contextlib.contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """A path to write to; it becomes ``path`` whole when the block ends, and nothing remains when the block fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = _aside(path)
+    with space_errors(path):
+        try:
+            yield aside
+            with aside.open("rb") as handle:
+                os.fsync(handle.fileno())
+            aside.replace(path)
+            sync_folder(path.parent)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a whole file or none of it."""
+    with written_aside(path) as aside:
+        aside.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a whole UTF-8 file or none of it."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a whole, readable JSON file or none of it."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The JSON in a file; raises ``Damaged`` when it is torn or missing."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Damaged(f"{path}: the file is missing") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise Damaged(f"{path}: not whole JSON: {error}") from None
+
+
+def sha256(path: Path) -> str:
+    """Hex SHA-256 of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """``{relative path: {sha256, size_bytes}}`` of every file below ``folder`` except ``manifest.json``, in order of path."""
+    return {
+        path.relative_to(folder).as_posix(): {"sha256": sha256(path), "size_bytes": path.stat().st_size}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.relative_to(folder).as_posix() != "manifest.json"
+    }
+
+
+def check_manifest(folder: Path, files: dict[str, dict[str, Any]]) -> str:
+    """The first thing wrong with a folder ("" when every file is there and has its hash)."""
+    for name, facts in files.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != facts["size_bytes"]:
+            return f"{name} has {path.stat().st_size} bytes instead of {facts['size_bytes']}"
+        if sha256(path) != facts["sha256"]:
+            return f"{name} was altered"
+    return ""
+
+
+@contextlib.contextmanager
+def folder_aside(folder: Path) -> Iterator[Path]:
+    """A folder to fill; it becomes ``folder`` whole when the block ends. Raises ``FileExistsError`` if ``folder`` exists by then."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = _aside(folder)
+    aside.mkdir()
+    with space_errors(folder):
+        try:
+            yield aside
+            for path in sorted(aside.rglob("*")):
+                if path.is_file():
+                    with path.open("rb") as handle:
+                        os.fsync(handle.fileno())
+            sync_folder(aside)
+            aside.rename(folder)
+            sync_folder(folder.parent)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def sweep(folder: Path) -> int:
+    """Removes what killed writers left behind directly in ``folder``; how many things."""
+    removed = 0
+    for path in folder.glob(f"{ASIDE}*"):
+        pid = path.name.removeprefix(ASIDE).split("-", 1)[0]
+        if pid.isdigit() and _alive(int(pid)) and int(pid) != os.getpid():
+            continue
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        removed += 1
+    return removed
+
+
+def inside(folder: Path, name: str) -> Path:
+    """``folder / name``, refused when it would leave the folder."""
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise UnsafeFile(f"{name!r} leaves the folder {folder}", "use a path inside the folder")
+    return path
+
+
+def refuse_pickles(folder: Path) -> None:
+    """Raises ``UnsafeFile`` when ``folder`` offers its weights as a pickle only: loading one can run any code."""
+    if list(folder.glob("*.safetensors")):
+        return
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in PICKLES:
+            raise UnsafeFile(
+                f"{path}: a pickle can run any code when it is loaded; Luthier reads safetensors only",
+                "convert it elsewhere: safetensors.torch.save_file(torch.load(..., weights_only=True), 'model.safetensors')",
+            )
