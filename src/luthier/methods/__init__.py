@@ -1,0 +1,1 @@
+"""Training methods: which parameters learn, and which activations are computed once; one file is one method."""

@@ -1,0 +1,72 @@
+"""The shape of a transformer as its catalog card (or Hugging Face configuration) tells it, and what follows from it: FLOP and bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+BYTES = 4
+"""Bytes of a float32."""
+
+
+class Shape(NamedTuple):
+    """Sizes of a transformer: ``hidden`` width, ``inner`` width of the feed-forward part, ``layers``, ``words`` in the vocabulary."""
+
+    hidden: int
+    inner: int
+    layers: int
+    words: int
+    parameters: int
+
+    @property
+    def layer_parameters(self) -> int:
+        """Matrix parameters of one layer: four H x H projections and two H x inner ones."""
+        return 4 * self.hidden**2 + 2 * self.hidden * self.inner
+
+    @property
+    def embedding_parameters(self) -> int:
+        """Word vectors."""
+        return self.words * self.hidden
+
+    def layer_flop(self, tokens: int) -> float:
+        """FLOP of one layer, forward, for one token of a sentence of ``tokens``: 2 per matrix parameter, and attention."""
+        return 2.0 * self.layer_parameters + 4.0 * tokens * self.hidden
+
+
+_NAMES: dict[str, tuple[str, ...]] = {
+    "hidden": ("hidden_size", "hidden", "dim", "n_embd", "d_model"),
+    "inner": ("intermediate_size", "intermediate", "inner", "hidden_dim", "n_inner", "ffn_dim"),
+    "layers": ("num_hidden_layers", "layers", "n_layers", "n_layer", "depth"),
+    "words": ("vocab_size", "vocabulary", "words"),
+}
+
+
+def shape(card: Mapping[str, Any]) -> Shape:
+    """The sizes in a card (its own fields or those under ``shape``/``config``); what is missing is guessed from ``parameters``, or is
+    BERT-base's."""
+    facts: dict[str, Any] = {**dict(card.get("config") or {}), **dict(card.get("shape") or {}), **card}
+
+    def find(what: str, otherwise: int) -> int:
+        return next((int(facts[name]) for name in _NAMES[what] if isinstance(facts.get(name), int | float) and facts[name]), otherwise)
+
+    hidden, layers, words = find("hidden", 768), find("layers", 12), find("words", 30522)
+    inner = find("inner", 4 * hidden)
+    counted = layers * (4 * hidden**2 + 2 * hidden * inner) + words * hidden
+    given = facts.get("parameters")
+    return Shape(hidden, inner, layers, words, int(given) if isinstance(given, int | float) and given else counted)
+
+
+def activation_bytes(form: Shape, layers: int, tokens_per_batch: int) -> float:
+    """Bytes kept for the backward pass: about 14 hidden-wide and 3 inner-wide arrays a layer (counted on BERT with dropout)."""
+    return float(tokens_per_batch) * layers * (14 * form.hidden + 3 * form.inner) * BYTES
+
+
+def training_bytes(form: Shape, trained: int, layers: int, tokens_per_batch: int) -> float:
+    """Weights, gradients, AdamW's two moments, activations, and 300 MB for the libraries themselves."""
+    return form.parameters * BYTES + 3.0 * trained * BYTES + activation_bytes(form, layers, tokens_per_batch) + 300e6
+
+
+def freeze_trunk(model: Any) -> None:
+    """Nothing of the pre-trained part learns; what was newly made (the output layer) does."""
+    for parameter in model.trunk.parameters():
+        parameter.requires_grad_(False)

@@ -1,0 +1,183 @@
+"""A transformer encoder with pooling and one linear output layer, which can be run in two parts so that the lower one is cached.
+
+The parts: ``lower(ids, mask, cut)`` runs the embeddings and the first ``cut`` layers; ``upper(hidden, mask, cut)`` the rest, pooling and
+the
+output layer. With ``cut == depth`` what travels between them is the pooled embedding [rows, hidden].
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from luthier.core.errors import Damaged, NotPossible
+from luthier.store import files
+
+CONFIG = "network.json"
+WEIGHTS = "model.safetensors"
+
+
+class EncoderClassifier(nn.Module):
+    """``forward(input_ids [B,S], attention_mask [B,S])`` gives ``logits`` [B,classes] and ``embedding`` [B,hidden].
+
+    The embedding is the pooled hidden state, before the output layer.
+    """
+
+    def __init__(self, encoder: nn.Module, classes: int, *, pooling: str = "mean", dropout: float = 0.0) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.pooling = pooling
+        self.config: Any = encoder.config
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(int(self.config.hidden_size), classes)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+
+    @property
+    def layers(self) -> nn.ModuleList | None:
+        """The stack of layers when the architecture is known to be splittable (BERT's and DistilBERT's families), else ``None``."""
+        for path in ("encoder.layer", "transformer.layer"):
+            try:
+                found = self.encoder.get_submodule(path)
+            except AttributeError:
+                continue
+            if isinstance(found, nn.ModuleList) and hasattr(self.encoder, "embeddings"):
+                return found
+        return None
+
+    @property
+    def trunk(self) -> nn.Module:
+        """The pre-trained part; everything else is new and learns faster."""
+        return self.encoder
+
+    @property
+    def depth(self) -> int:
+        """Number of layers."""
+        return int(getattr(self.config, "num_hidden_layers", 0) or getattr(self.config, "n_layers", 0))
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """Logits and embedding. ``attention_mask=None`` says that nothing is padded (and is faster)."""
+        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return self.classify(self.pool(hidden, attention_mask))
+
+    def pool(self, hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """[B,S,H] to [B,H]: the mean over real tokens, or the first token."""
+        if self.pooling == "cls":
+            return hidden[:, 0]
+        if mask is None:
+            return hidden.mean(dim=1)
+        weight = mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1e-9)
+
+    def classify(self, embedding: torch.Tensor) -> dict[str, torch.Tensor]:
+        """[B,H] to logits [B,classes]."""
+        return {"logits": self.head(self.dropout(embedding)), "embedding": embedding}
+
+    def lower(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, cut: int) -> torch.Tensor:
+        """Hidden states [B,S,H] after ``cut`` layers, or the embedding [B,H] when ``cut == depth``."""
+        if cut == self.depth:
+            return self.pool(self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state, attention_mask)
+        layers = self._splittable(cut)
+        hidden = self.encoder.get_submodule("embeddings")(input_ids=input_ids)
+        return self._through(layers[:cut], hidden, attention_mask)
+
+    def upper(self, hidden: torch.Tensor, attention_mask: torch.Tensor | None, cut: int) -> dict[str, torch.Tensor]:
+        """Logits and embedding from what ``lower`` gave."""
+        if cut == self.depth:
+            return self.classify(hidden)
+        hidden = self._through(self._splittable(cut)[cut:], hidden, attention_mask)
+        return self.classify(self.pool(hidden, attention_mask))
+
+    def _splittable(self, cut: int) -> nn.ModuleList:
+        layers = self.layers
+        if layers is None:
+            name = type(self.encoder).__name__
+            raise NotPossible(f"{name} cannot be cut after layer {cut}", "use method head or full: they run the encoder whole")
+        return layers
+
+    @staticmethod
+    def _through(layers: Any, hidden: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        wide = None if mask is None or bool(mask.all()) else mask[:, None, None, :].to(torch.bool)
+        for layer in layers:
+            out = layer(hidden, attention_mask=wide)
+            hidden = out[0] if isinstance(out, tuple) else out
+        return hidden
+
+    def save(self, folder: Path) -> None:
+        """Writes ``model.safetensors``, ``config.json`` (the encoder's) and ``network.json`` into ``folder``."""
+        from safetensors.torch import save_file
+
+        state = {name: tensor.detach().contiguous().cpu() for name, tensor in self.state_dict().items()}
+        with files.written_aside(folder / WEIGHTS) as aside:
+            save_file(state, aside, metadata={"format": "pt"})
+        files.write_json(folder / "config.json", json.loads(self.config.to_json_string(use_diff=False)))
+        files.write_json(
+            folder / CONFIG,
+            {"network": "encoder-classifier", "classes": self.head.out_features, "pooling": self.pooling},
+        )
+
+
+def load(folder: Path, classes: int, *, dropout: float = 0.0, pretrained: bool = True, seed: int = 0) -> EncoderClassifier:
+    """The network from a base model's folder (new output layer) or from one that ``save`` wrote (its own).
+
+    ``seed`` decides every new weight. Raises ``UnsafeFile`` for pickled weights and ``Damaged`` for weights that do not fit.
+    """
+    from transformers import AutoConfig, AutoModel
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    files.refuse_pickles(folder)
+    torch.manual_seed(seed)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    _set_dropout(config, dropout)
+    if (folder / CONFIG).exists():
+        own = files.read_json(folder / CONFIG)
+        network = EncoderClassifier(AutoModel.from_config(config), int(own["classes"]), pooling=own["pooling"], dropout=dropout)
+        return _filled(network, folder / WEIGHTS)
+    if pretrained:
+        extra = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "xlm-roberta", "camembert") else {}
+        encoder = AutoModel.from_pretrained(
+            folder, config=config, local_files_only=True, use_safetensors=True, dtype=torch.float32, **extra
+        )
+    else:
+        encoder = AutoModel.from_config(config)
+    torch.manual_seed(seed)
+    return EncoderClassifier(_without_pooler(encoder), classes, pooling=_pooling(folder), dropout=dropout)
+
+
+def _filled(network: EncoderClassifier, weights: Path) -> EncoderClassifier:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    _without_pooler(network.encoder)
+    try:
+        network.load_state_dict(load_file(weights))
+    except (SafetensorError, RuntimeError, FileNotFoundError) as error:
+        raise Damaged(f"{weights}: the weights do not fit their configuration: {error}", "train the model again") from None
+    return network
+
+
+def _without_pooler(encoder: nn.Module) -> nn.Module:
+    """BERT's own pooler is not used: without it no weight is trained, stored or exported in vain."""
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    return encoder
+
+
+def _set_dropout(config: Any, dropout: float) -> None:
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout", "mlp_dropout"):
+        if hasattr(config, name):
+            setattr(config, name, dropout)
+
+
+def _pooling(folder: Path) -> str:
+    """What the base model was trained with (sentence-transformers' ``1_Pooling/config.json``), else the mean."""
+    path = folder / "1_Pooling" / "config.json"
+    if path.exists() and files.read_json(path).get("pooling_mode_cls_token"):
+        return "cls"
+    return "mean"

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from luthier.core import registry
+from luthier.core.plan import TrainPlan
+
+MINILM = {
+    "hidden_size": 384,
+    "intermediate_size": 1536,
+    "num_hidden_layers": 6,
+    "vocab_size": 30522,
+    "parameters": 22_713_216,
+    "tokens": 15,
+}
+
+
+def test_full_counts_what_the_facts_count() -> None:
+    """21.2 M FLOP a token forward, and a little for attention; three times that for training."""
+    footprint = registry.get("methods", "full").footprint(MINILM, TrainPlan(), 640)
+    assert footprint.flop_per_token == pytest.approx(3 * (21.23e6 + 0.14e6), rel=0.01)
+    assert footprint.trained_parameters == 22_713_216
+
+
+def test_less_is_trained_by_the_cheaper_methods() -> None:
+    cost = {name: registry.get("methods", name).footprint(MINILM, TrainPlan(method=name), 640) for name in ("full", "top", "lora", "head")}
+    assert cost["full"].flop_per_token > cost["lora"].flop_per_token > cost["top"].flop_per_token > cost["head"].flop_per_token
+    assert cost["full"].memory_bytes > cost["lora"].memory_bytes > cost["head"].memory_bytes
+    assert cost["head"].cached_flop_per_token > cost["top"].cached_flop_per_token > cost["full"].cached_flop_per_token == 0
+
+
+@pytest.mark.parametrize("name", ["full", "top", "lora", "head", "dummy"])
+@pytest.mark.parametrize("effort", ["quick", "standard", "best"])
+def test_defaults_are_fields_of_the_plan(name: str, effort: str) -> None:
+    TrainPlan(method=name, **registry.get("methods", name).defaults(effort))
