@@ -1,0 +1,1 @@
+"""What a fine-tune is compared with honestly; one file is one baseline."""

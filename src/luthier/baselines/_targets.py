@@ -1,0 +1,26 @@
+"""Targets as arrays, and chances as the logits that a task decodes; shared by the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from luthier.core.types import Example, Schema
+
+
+def marks(examples: Sequence[Example], schema: Schema) -> Any:
+    """Bool [rows, labels]: which labels are right; one a row, or several."""
+    index = {label: number for number, label in enumerate(schema["labels"])}
+    right = np.zeros((len(examples), len(index)), dtype=bool)
+    for row, example in enumerate(examples):
+        for name in example.target if isinstance(example.target, list) else [example.target]:
+            right[row, index[name]] = True
+    return right
+
+
+def logits_of(chances: Any, schema: Schema) -> Any:
+    """Chances [rows, labels] as logits: of a softmax for one label, of a sigmoid for several."""
+    chances = np.clip(np.asarray(chances, dtype=np.float64), 1e-9, 1 - 1e-9)
+    return np.log(chances) - (np.log1p(-chances) if schema.get("multi_label") else 0.0)

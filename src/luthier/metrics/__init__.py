@@ -1,0 +1,1 @@
+"""Metrics: one file computes one family of scores from references and predictions."""

