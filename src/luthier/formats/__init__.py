@@ -1,0 +1,1 @@
+"""File formats that prepare reads; one file is one format."""
