@@ -1,0 +1,1 @@
+"""Models and data sets that one can start from: cards as data."""
