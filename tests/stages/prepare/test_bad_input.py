@@ -1,0 +1,177 @@
+"""Bad input: each kind has an error that names the place and the remedy."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+from tests.stages.prepare._jobs import run, texts, write
+
+from luthier.core.errors import GateRefused, InputError, LuthierError, SpecError, UnknownName, UnsafeFile
+from luthier.store import files
+
+
+def _rows(count: int = 60) -> list[tuple[str, str]]:
+    return [(text, "ab"[n % 2]) for n, text in enumerate(texts(count))]
+
+
+def _refused(tmp_path: Path, path: Path, kind: type[LuthierError], **data: object) -> LuthierError:
+    with pytest.raises(kind) as error:
+        run(tmp_path / "w", {"train": [str(path)], **data})
+    assert error.value.hint
+    assert path.name in error.value.message or "label" in error.value.message
+    return error.value
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.tsv", "a.parquet"])
+def test_empty_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"")
+    assert "the file is empty" in _refused(tmp_path, tmp_path / name, InputError).message
+
+
+def test_header_only(tmp_path: Path) -> None:
+    assert "no row" in _refused(tmp_path, write(tmp_path / "a.csv", []), InputError).message
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    write(tmp_path / "reviews.csv", _rows())
+    with pytest.raises(InputError, match="there is no file") as error:
+        run(tmp_path / "w", {"train": [str(tmp_path / "review.csv")]})
+    assert "reviews.csv" in error.value.hint
+
+
+def test_wrong_delimiter(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("text;label\n" + "\n".join(f"{text};{label}" for text, label in _rows()))
+    assert "';'" in _refused(tmp_path, path, InputError, delimiter=",").hint
+    summary, _ = run(tmp_path / "w", {"train": [str(path)]})
+    assert summary["rows"] == 60
+
+
+def test_missing_column(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", _rows(), ("words", "lable"))
+    error = _refused(tmp_path, path, InputError, map={"text": "words"})
+    assert error.message == "a.csv: the column 'label' is missing; the file has 'words', 'lable'"
+    assert error.hint == "did you mean --map label=lable?"
+    error = _refused(tmp_path, path, InputError, map={"text": "word", "label": "lable"})
+    assert "--map text=words" in error.hint
+
+
+def test_map_the_wrong_way_round(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", _rows(), ("body", "label"))
+    with pytest.raises(SpecError) as error:
+        run(tmp_path / "w", {"train": [str(path)], "map": {"body": "text"}})
+    assert error.value.hint == "write it the other way round: --map text=body"
+
+
+def test_unknown_group(tmp_path: Path) -> None:
+    error = _refused(tmp_path, write(tmp_path / "a.csv", _rows()), InputError, group="labels")
+    assert error.hint == "did you mean --group label?"
+
+
+def test_one_class_only(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [(text, "a") for text in texts(30)])
+    assert "two classes" in _refused(tmp_path, path, InputError).message
+
+
+def test_class_with_a_single_row_goes_to_training_with_a_warning(tmp_path: Path) -> None:
+    for seed in range(4):
+        summary, events = run(
+            tmp_path / f"w{seed}",
+            {"train": [str(write(tmp_path / "a.csv", [*_rows(), ("the only one of its kind here", "c")]))]},
+            seed=seed,
+        )
+        assert "c" in files.read_json(tmp_path / f"w{seed}" / "out" / "schema.json")["labels"]
+        assert any("'c'" in str(event.as_json()) for event in events)
+        assert summary["labels"] == 3
+
+
+def test_labels_that_differ_by_case_only(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", [(text, ["Refund", "refund ", "cancel", "refund"][n % 4]) for n, text in enumerate(texts(80))])
+    error = _refused(tmp_path, path, InputError)
+    assert "prepare.merge_labels=true" in error.hint
+    run(tmp_path / "w", {"train": [str(path)]}, merge_labels=True)
+    assert files.read_json(tmp_path / "w" / "out" / "schema.json")["labels"] == ["cancel", "refund"]
+
+
+def test_large_cell_is_one_refused_row(tmp_path: Path) -> None:
+    rows = _rows()
+    rows[3] = ("x " * 5_000_000, "a")
+    summary, _ = run(tmp_path / "w", {"train": [str(write(tmp_path / "a.csv", rows))]})
+    assert summary["refused"] == 1
+    refused = json.loads((tmp_path / "w" / "out" / "refused.jsonl").read_text())
+    assert (refused["line"], refused["field"]) == (5, "text")
+    assert "10,000,000 bytes" in refused["reason"]
+
+
+def test_binary_files(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"PK\x03\x04" + bytes(range(256)) * 20)
+    assert "Excel" in _refused(tmp_path, path, InputError).message
+    path.write_bytes(bytes(range(256)) * 20)
+    assert "binary" in _refused(tmp_path, path, InputError).message
+
+
+@pytest.mark.parametrize("name", ["a.pkl", "a.csv", "a.jsonl"])
+def test_pickles_are_refused_unread(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(pickle.dumps([("text", "label")] * 100))
+    assert "pickle" in _refused(tmp_path, tmp_path / name, UnsafeFile).message
+
+
+def test_truncated_parquet(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": texts(500), "label": ["a", "b"] * 250}), path)
+    summary, _ = run(tmp_path / "w", {"train": [str(path)]})
+    assert summary["rows"] == 500
+    path.write_bytes(path.read_bytes()[:-2000])
+    assert "truncated" in _refused(tmp_path, path, InputError).message
+
+
+def test_truncated_gzip(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv.gz"
+    write(tmp_path / "a.csv", _rows(3000))
+    path.write_bytes(gzip.compress((tmp_path / "a.csv").read_bytes())[:-5000])
+    assert "truncated" in _refused(tmp_path, path, InputError).message
+
+
+def test_repeated_ids_are_said_and_nothing_is_lost(tmp_path: Path) -> None:
+    rows = [(str(n % 50), text, label) for n, (text, label) in enumerate(_rows())]
+    summary, events = run(tmp_path / "w", {"train": [str(write(tmp_path / "a.csv", rows, ("id", "text", "label")))]})
+    assert sum(summary["splits"].values()) == 60
+    assert any("10 rows have the id of an earlier row; first: a.csv:2 and a.csv:52" in str(event.as_json()) for event in events)
+
+
+def test_open_quote_is_refused_not_swallowed(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", _rows())
+    path.write_text(path.read_text() + '"never closed,a\nnext row,b\nlast row,a\n')
+    run(tmp_path / "w", {"train": [str(path)]})
+    refused = json.loads((tmp_path / "w" / "out" / "refused.jsonl").read_text())
+    assert refused["line"] == 62
+    assert "never closed" in refused["reason"]
+
+
+def test_rows_of_another_width(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", _rows())
+    path.write_text(path.read_text() + "one, two, three\n")
+    run(tmp_path / "w", {"train": [str(path)]})
+    refused = json.loads((tmp_path / "w" / "out" / "refused.jsonl").read_text())
+    assert refused["reason"] == "has 3 cells, the header has 2"
+
+
+def test_jsonl_that_is_mostly_broken(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join('{"text": "hello there", "label": "a"}' if n % 2 else '{"text": ' for n in range(40)))
+    with pytest.raises(GateRefused, match=r"20 of 40 rows .* a\.jsonl:1: not JSON"):
+        run(tmp_path / "w", {"train": [str(path)]})
+
+
+def test_unknown_kind_to_mask(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName) as error:
+        run(tmp_path / "w", {"train": [str(write(tmp_path / "a.csv", _rows()))]}, mask_kinds=["EMAILS"])
+    assert "EMAIL" in error.value.hint
