@@ -1,0 +1,473 @@
+"""The training loop, one for all tasks and methods; evaluation uses it too, for folds and for baselines.
+
+All chance follows from (seed, epoch) for the order of batches and (seed, step) for dropout, so a training that goes on from a checkpoint
+makes
+exactly the steps that an uninterrupted one makes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from luthier.core import registry
+from luthier.core.events import NoteSaid, StageProgressed, StepFinished
+from luthier.core.plan import TrainPlan
+from luthier.core.ports import Emit, Task
+from luthier.core.types import Arrays, Example, Item, Schema, content_id
+from luthier.stages.inference import HIDDEN, answers, forward, gather, lengths_of, tensors
+from luthier.stages.train.batches import Course, course
+from luthier.stages.train.checkpoint import Checkpoints, Saved
+from luthier.stages.train.features import FeatureCache
+from luthier.stages.train.judging import judge
+from luthier.stages.train.optimizer import AVERAGE_EVERY, AdamW, Average, schedule
+from luthier.stages.train.weights import class_weights
+
+CURVE_POINTS = 200
+PROGRESS_EVERY_S = 0.5
+
+
+def silent(event: Any) -> None:
+    """Says nothing."""
+
+
+@dataclass(frozen=True)
+class FitRequest:
+    """What to train, on what, and how.
+
+    ``train``/``validation``: encoded items (with cached lower parts under ``hidden`` from ``FeatureCache.attach``, or without: then they
+    are computed here).
+    ``judged``: the validation items' examples, for the metric; without them (or without validation) the last weights are kept.
+    ``checkpoints``: a folder that survives; ``None``: nothing is written. ``max_steps``: stop there (0: as the plan says).
+    ``precision``: fp32 or bf16. ``peak_flops``: of this machine, for MFU (0: not reported). ``flop_per_token``: of this training.
+    """
+
+    task: Task
+    base: Path
+    schema: Schema
+    plan: TrainPlan
+    train: Sequence[Item]
+    validation: Sequence[Item] = ()
+    judged: Sequence[Example] = ()
+    seed: int = 17
+    pretrained: bool = True
+    checkpoints: Path | None = None
+    features: Path | None = None
+    int8: bool = False
+    max_steps: int = 0
+    precision: str = "fp32"
+    device: str = "cpu"
+    peak_flops: float = 0.0
+    flop_per_token: float = 0.0
+    seconds_ahead: float = 0.0
+
+
+@dataclass
+class FitResult:
+    """What came of it. ``model`` is merged and in eval mode, with the best weights; ``validation_outputs`` are its answers on the
+    validation items.
+
+    ``seconds`` counts training, validation and caches over all tries; ``tokens`` are those trained on (without padding); ``flop`` the
+    counted work.
+    """
+
+    model: Any
+    validation_outputs: Arrays
+    best_metric: float
+    best_step: int
+    metric: str
+    steps: int
+    epochs: float
+    seconds: float
+    features_s: float
+    flop: float
+    tokens: int
+    curves: dict[str, list[dict[str, float]]]
+    trained_parameters: int
+    cut: int
+    stopped_early: bool = False
+
+
+@dataclass
+class _Progress:
+    """What the loop remembers between steps; JSON in a checkpoint."""
+
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    best_step: int = 0
+    best_metric: float = 0.0
+    epochs_without_gain: int = 0
+    averaged: int = 0
+    stopped: bool = False
+    steps_curve: list[dict[str, float]] = field(default_factory=list)
+    epochs_curve: list[dict[str, float]] = field(default_factory=list)
+
+
+def fit(request: FitRequest, emit: Emit = silent) -> FitResult:
+    """Trains and returns the best model. Raises ``NotPossible`` when the method does not fit the model."""
+    loop = _Loop(request, emit)
+    loop.restore()
+    loop.train()
+    return loop.result()
+
+
+class _Loop:
+    """One training in progress."""
+
+    def __init__(self, request: FitRequest, emit: Emit) -> None:
+        self.request, self.emit, self.plan, self.task = request, emit, request.plan, request.task
+        self.method = registry.get("methods", self.plan.method)
+        self.model = prepare_model(request)
+        self.cut: int = self.method.cut(self.plan, self.model.depth)
+        self.pooled = bool(self.cut) and self.cut == self.model.depth
+        start = time.perf_counter()
+        self.train_items, self.validation = self._cached(request.train, "train"), self._cached(request.validation, "validation")
+        self.features_s = time.perf_counter() - start
+        self.lengths = lengths_of(self.task, self.train_items, pooled=self.pooled)
+        self.token_counts = lengths_of(self.task, self.train_items)
+        self.course: Course = course(self.lengths, self.plan.batch_tokens, request.seed, self.plan.epochs, request.max_steps)
+        self.weights = self._class_weights()
+        self.rows = _touched_rows(self.model)
+        self.optimizer = AdamW(self.model, self.rows, self.plan)
+        self.average = Average(self._live()) if self.plan.average_share else None
+        self.progress = _Progress()
+        self.best: dict[str, Any] = {}
+        self.source = _Pooled(self.train_items, request.device) if self.pooled else None
+        self.checkpoints = Checkpoints(request.checkpoints, self._fingerprint(), emit) if request.checkpoints else None
+
+    def _cached(self, items: Sequence[Item], part: str) -> Sequence[Item]:
+        if not self.cut or not items or HIDDEN in items[0]:
+            return items
+        with contextlib.ExitStack() as stack:
+            folder = self.request.features or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            cache = FeatureCache.build(
+                self.task, self.model, items, self.cut, folder, int8=self.request.int8, progress=_reporter(self.emit, f"features of {part}")
+            )
+            return cache.attach(items)
+
+    def _class_weights(self) -> Any:
+        import torch
+
+        weights = class_weights(self.request.train, self.request.schema, self.plan)
+        return None if weights is None else torch.as_tensor(weights).to(self.request.device)
+
+    def _fingerprint(self) -> str:
+        sizes = [int(self.token_counts.sum()), len(self.train_items), len(self.validation)]
+        about = self.plan.model_dump(mode="json", exclude={"checkpoint_s", "threads"})
+        return content_id([about, sizes, self.request.seed, self.request.pretrained, self.request.max_steps, self.request.precision])
+
+    def _live(self) -> dict[str, Any]:
+        """Every tensor that learns, by name; the word vectors as a whole."""
+        live = {name: p.detach() for group in self.optimizer.groups for name, p in zip(group.names, group.parameters, strict=True)}
+        return live | ({"rows": self.rows.weight.detach()} if self.rows is not None else {})
+
+    # -- checkpoints -------------------------------------------------------------------------------------------------------------
+
+    def restore(self) -> None:
+        """Goes on from the newest whole checkpoint, if there is one."""
+        saved: Saved | None = self.checkpoints.newest() if self.checkpoints else None
+        if saved is None:
+            self._fit_head()
+            return
+        if saved.best:
+            self.best = {name: value.clone() for name, value in self._live().items()}
+            self._lay(self.best, saved.best)
+        self.optimizer.restore(saved.state, saved.step)
+        known = {key: value for key, value in saved.progress.items() if key not in ("step", "fingerprint")}
+        self.progress = _Progress(step=saved.step, **known)
+        if self.average is not None and self.progress.averaged:
+            for name, live in self._live().items():
+                self.average.mean[name].copy_(live)
+            self._lay(self.average.mean, {k.removeprefix("mean/"): v for k, v in saved.state.items() if k.startswith("mean/")})
+            self.average.count = self.progress.averaged
+        self.emit(NoteSaid(text=f"training goes on from step {saved.step} of {self.course.steps}"))
+
+    def _fit_head(self) -> None:
+        """Starts the new layers from a fit on the untouched model's vectors, so that the trunk is not bent by a random output layer.
+
+        Linear probing, then fine-tuning: Kumar et al. 2022, arXiv 2202.10054.
+        """
+        if not self.plan.fitted_head or self.pooled or not self.request.pretrained:
+            return
+        started = time.perf_counter()
+        head = registry.get("methods", "head").defaults("quick")
+        plan = TrainPlan(method="head", class_weights=self.plan.class_weights, **head)
+        items = [{key: value for key, value in item.items() if key != HIDDEN} for item in self.request.train]
+        if self.cut:
+            vectors = self._answers(self.train_items)[0]["embedding"]
+            items = [{**item, HIDDEN: vector} for item, vector in zip(items, vectors, strict=True)]
+        alone = replace(self.request, plan=plan, train=items, validation=(), judged=(), checkpoints=None, max_steps=0, flop_per_token=0.0)
+        fitted = dict(fit(alone, _without_steps(self.emit)).model.named_parameters())
+        trunk = {id(parameter) for parameter in self.model.trunk.parameters()}
+        for name, parameter in self.model.named_parameters():
+            if id(parameter) not in trunk:
+                parameter.detach().copy_(fitted[name].detach())
+        self.features_s += time.perf_counter() - started
+
+    def _lay(self, target: dict[str, Any], saved: dict[str, Any]) -> None:
+        """Copies saved tensors over ``target``; of the word vectors only the rows that were saved."""
+        for name, value in saved.items():
+            if name == "rows/values":
+                target["rows"].index_copy_(0, saved["rows/used"], value)
+            elif name != "rows/used":
+                target[name].copy_(value)
+
+    def _slim(self, tensors_by_name: dict[str, Any]) -> dict[str, Any]:
+        """The other way: of the word vectors only the rows that training touched."""
+        slim = {name: value for name, value in tensors_by_name.items() if name != "rows"}
+        if self.rows is not None:
+            used = self.optimizer.row_used.nonzero().squeeze(1)
+            slim |= {"rows/used": used, "rows/values": tensors_by_name["rows"].index_select(0, used)}
+        return slim
+
+    def _checkpoint(self) -> None:
+        if self.checkpoints is None:
+            return
+        state = self.optimizer.state()
+        if self.average is not None and self.average.count:
+            state |= {f"mean/{name}": value for name, value in self._slim(self.average.mean).items()}
+        progress = {key: value for key, value in asdict(self.progress).items() if key != "step"}
+        self.checkpoints.write(self.progress.step, state, progress)
+
+    # -- the loop ----------------------------------------------------------------------------------------------------------------
+
+    def train(self) -> None:
+        """Runs every step that is left."""
+        last_checkpoint = last_said = time.perf_counter()
+        self.model.train()
+        batches: list[Any] = []
+        epoch = -1
+        while self.progress.step < self.course.steps and not self.progress.stopped:
+            step = self.progress.step
+            if self.course.epoch_of(step) != epoch:
+                epoch = self.course.epoch_of(step)
+                batches = self.course.batches(epoch)
+            started = time.perf_counter()
+            numbers = batches[step - self.course.start_of(epoch)]
+            self._step(numbers)
+            self._sample_average()
+            self._end_of_step(epoch, numbers, time.perf_counter() - started)
+            now = time.perf_counter()
+            if now - last_said >= PROGRESS_EVERY_S or self.progress.step == self.course.steps:
+                last_said = now
+                self._say(epoch)
+            if now - last_checkpoint >= self.plan.checkpoint_s and self.progress.step < self.course.steps:
+                self._checkpoint()
+                last_checkpoint = time.perf_counter()
+
+    def _step(self, numbers: Any) -> None:
+        import torch
+
+        torch.manual_seed(step_seed(self.request.seed, self.progress.step))
+        if self.source is not None:
+            batch = self.source.batch(numbers)
+        else:
+            batch = tensors(self.task, [self.train_items[n] for n in numbers], cut=self.cut, device=self.request.device)
+        with _autocast(self.request):
+            outputs = forward(self.model, batch, self.cut)
+            loss = self.task.loss(outputs, batch, self.request.schema, self.plan, self.weights)
+        loss.backward()
+        self.optimizer.step(schedule(self.progress.step, self.course.steps, self.plan.warmup_share))
+        self.progress.step += 1
+        self.progress.loss_sum += float(loss.detach())
+        self.progress.loss_count += 1
+
+    def _sample_average(self) -> None:
+        from_step = self.course.steps * (1.0 - self.plan.average_share)
+        if self.average is not None and self.progress.step > from_step and (self.course.steps - self.progress.step) % AVERAGE_EVERY == 0:
+            self.average.take()
+            self.progress.averaged = self.average.count
+
+    def _end_of_step(self, epoch: int, numbers: Any, seconds: float) -> None:
+        progress = self.progress
+        progress.tokens += int(self.token_counts[numbers].sum())
+        progress.seconds += seconds
+        if progress.step % max(1, self.course.steps // CURVE_POINTS) == 0:
+            progress.steps_curve.append(
+                {"step": progress.step, "epoch": self._epoch_now(epoch), "loss": progress.loss_sum / progress.loss_count}
+            )
+            progress.loss_sum, progress.loss_count = 0.0, 0
+        if progress.step == self.course.ends[epoch]:
+            started = time.perf_counter()
+            self._validate(epoch)
+            progress.seconds += time.perf_counter() - started
+
+    def _epoch_now(self, epoch: int) -> float:
+        start, end = self.course.start_of(epoch), self.course.ends[epoch]
+        return round(epoch + (self.progress.step - start) / max(1, end - start), 4)
+
+    def _validate(self, epoch: int) -> None:
+        """At the end of an epoch: the metric, the best weights, and whether to stop."""
+        if not self.validation or not self.request.judged:
+            return
+        with self._averaged():
+            outputs, loss = self._answers(self.validation)
+            score = judge(self.task, self.request.judged, outputs, self.request.schema, self.plan.metric)
+            value = score.value if score.higher_is_better else -score.value
+            progress = self.progress
+            better = not self.best or value > progress.best_metric
+            if better:
+                progress.best_step, progress.best_metric, progress.epochs_without_gain = progress.step, value, 0
+                self.best = {name: tensor.clone() for name, tensor in self._live().items()}
+                if self.checkpoints is not None:
+                    self.checkpoints.write_best(progress.step, self._slim(self.best))
+            else:
+                progress.epochs_without_gain += 1
+        figures = {score.name: score.value} | ({"validation_loss": loss} if loss == loss else {})
+        progress.epochs_curve.append({"step": progress.step, "epoch": self._epoch_now(epoch), **figures})
+        self.emit(StepFinished(step=progress.step, epoch=self._epoch_now(epoch), figures=figures))
+        progress.stopped = bool(self.plan.patience) and progress.epochs_without_gain >= self.plan.patience
+
+    @contextlib.contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The averaged weights are in the model for the time of the block, once there are any."""
+        active = self.average is not None and self.average.count > 0
+        if active and self.average is not None:
+            self.average.swap()
+        try:
+            yield
+        finally:
+            if active and self.average is not None:
+                self.average.swap()
+
+    def _answers(self, items: Sequence[Item]) -> tuple[Arrays, float]:
+        """Outputs in the items' order, and their mean loss (not a number when the items have no targets)."""
+        parts, total, rows = [], 0.0, 0
+        for numbers, batch, outputs in answers(self.task, self.model, items, cut=self.cut):
+            parts.append((numbers, {name: value.float().cpu().numpy() for name, value in outputs.items()}))
+            if "labels" in batch:
+                total += len(numbers) * float(self.task.loss(outputs, batch, self.request.schema, self.plan, None))
+                rows += len(numbers)
+        return gather(parts, len(items)), total / rows if rows else float("nan")
+
+    def _say(self, epoch: int) -> None:
+        progress = self.progress
+        rate = progress.tokens / max(1e-9, progress.seconds)
+        figures = {"epoch": self._epoch_now(epoch), "tokens_per_s": round(rate, 1)}
+        if progress.loss_count or progress.steps_curve:
+            recent = progress.loss_sum / progress.loss_count if progress.loss_count else progress.steps_curve[-1]["loss"]
+            figures["loss"] = round(recent, 4)
+        if self.request.peak_flops:
+            figures["mfu"] = round(rate * self.request.flop_per_token / self.request.peak_flops, 4)
+        left = progress.seconds / max(1, progress.step) * (self.course.steps - progress.step) + self.request.seconds_ahead
+        self.emit(
+            StageProgressed(
+                stage="train",
+                phase="train",
+                done=progress.step,
+                total=self.course.steps,
+                unit="steps",
+                left_s=round(left, 1),
+                figures=figures,
+            )
+        )
+
+    def result(self) -> FitResult:
+        """The model with its best (or last, or averaged) weights, merged, and what was learned on the way."""
+        progress = self.progress
+        trained = sum(p.numel() for group in self.optimizer.groups for p in group.parameters)
+        trained += self.rows.weight.numel() if self.rows is not None else 0
+        chosen = self.best or (self.average.mean if self.average is not None and self.average.count else {})
+        for name, live in self._live().items():
+            if chosen:
+                live.copy_(chosen[name])
+        outputs = self._answers(self.validation)[0] if self.validation else {}
+        _plain_table(self.model, self.rows)
+        return FitResult(
+            model=self.method.merge(self.model).eval(),
+            validation_outputs=outputs,
+            best_metric=progress.best_metric,
+            best_step=progress.best_step or progress.step,
+            metric=self.plan.metric or self.task.primary_metric,
+            steps=progress.step,
+            epochs=self._epoch_now(self.course.epoch_of(max(0, progress.step - 1))),
+            seconds=progress.seconds + self.features_s,
+            features_s=self.features_s,
+            flop=progress.tokens * self.request.flop_per_token,
+            tokens=progress.tokens,
+            curves={"steps": progress.steps_curve, "epochs": progress.epochs_curve},
+            trained_parameters=trained,
+            cut=self.cut,
+            stopped_early=progress.stopped,
+        )
+
+
+class _Pooled:
+    """Training on one vector an item: all of them in one matrix, so that a batch is one look-up."""
+
+    def __init__(self, items: Sequence[Item], device: str) -> None:
+        import torch
+
+        self.hidden = torch.as_tensor(np.stack([item[HIDDEN] for item in items]).astype(np.float32)).to(device)
+        self.labels = torch.as_tensor(np.stack([item["labels"] for item in items])).to(device)
+
+    def batch(self, numbers: Any) -> dict[str, Any]:
+        import torch
+
+        chosen = torch.as_tensor(numbers).to(self.hidden.device)
+        return {HIDDEN: self.hidden.index_select(0, chosen), "labels": self.labels.index_select(0, chosen)}
+
+
+def prepare_model(request: FitRequest) -> Any:
+    """The task's model on its device, with the method applied."""
+    import torch
+
+    torch.manual_seed(request.seed)
+    plan = request.plan
+    model = request.task.load(request.base, request.schema, dropout=plan.dropout, pretrained=request.pretrained, seed=request.seed)
+    torch.manual_seed(request.seed)
+    return registry.get("methods", plan.method).apply(model, plan).to(request.device)
+
+
+def step_seed(seed: int, step: int) -> int:
+    """The seed of one step's dropout."""
+    return (seed * 1_000_003 + step * 7_919 + 12_345) & 0x7FFFFFFF
+
+
+def _autocast(request: FitRequest) -> Any:
+    import torch
+
+    return torch.autocast(request.device.split(":")[0], torch.bfloat16, enabled=request.precision == "bf16")
+
+
+def _touched_rows(model: Any) -> Any:
+    from luthier.networks import touched_rows
+
+    return touched_rows.put_in(model.trunk)
+
+
+def _plain_table(model: Any, rows: Any) -> None:
+    from luthier.networks import touched_rows
+
+    touched_rows.take_out(model.trunk, rows)
+
+
+def _without_steps(emit: Emit) -> Emit:
+    """Passes on how far the vectors are, but not the steps of the small training on them."""
+    return lambda event: emit(event) if isinstance(event, StageProgressed) and event.phase != "train" else None
+
+
+def _reporter(emit: Emit, phase: str) -> Callable[[int, int], None]:
+    """Says how far a cache is, at most twice a second."""
+    start = last = time.perf_counter()
+
+    def report(done: int, total: int) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        if done < total and now - last < PROGRESS_EVERY_S:
+            return
+        last = now
+        left = (now - start) / max(1, done) * (total - done)
+        emit(StageProgressed(stage="train", phase=phase, done=done, total=total, unit="rows", left_s=round(left, 1)))
+
+    return report

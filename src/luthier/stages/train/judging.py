@@ -1,0 +1,26 @@
+"""The one number that chooses the best checkpoint: a registered metric on the validation set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from luthier.core import registry
+from luthier.core.errors import UnknownName
+from luthier.core.ports import Judged, Task
+from luthier.core.types import Arrays, Example, Schema, Score
+
+
+def judge(task: Task, examples: Sequence[Example], outputs: Arrays, schema: Schema, wanted: str = "") -> Score:
+    """The score named ``wanted`` (or the task's own) over ``examples`` and the model's ``outputs``, uncalibrated."""
+    name = wanted or task.primary_metric
+    predictions = task.decode([example.id for example in examples], outputs, schema, {})
+    judged = Judged(examples, predictions, outputs, schema, {})
+    known: list[str] = []
+    rooms = [name] if name in registry.names("metrics") else list(task.metrics)
+    for metric in rooms:
+        scores: list[Score] = registry.get("metrics", metric).compute(judged)
+        for score in scores:
+            if score.name == name or (metric == name and score is scores[0]):
+                return score
+        known += [score.name for score in scores]
+    raise UnknownName.among("metric", name, known)

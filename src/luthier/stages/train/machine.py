@@ -1,0 +1,287 @@
+"""What this machine does best, measured at the start with real batches of this model: threads, precision, int8, and seconds a step.
+
+The choices decide how sums are rounded, so they are written down once, whole, and read again by every later try: measured time never
+touches
+the arithmetic of a training that has begun.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from luthier.core import registry
+from luthier.core.types import Item, content_id
+from luthier.stages.inference import HIDDEN, forward, lengths_of, tensors
+from luthier.stages.train.batches import course
+from luthier.stages.train.features import int8_copy
+from luthier.stages.train.fit import FitRequest, prepare_model, step_seed
+from luthier.stages.train.optimizer import AdamW
+from luthier.stages.train.threads import cores
+from luthier.store import files
+
+FEWER_THREADS_GAIN = 1.25
+"""One thread is taken only when it is faster by this factor: a short disturbance must not decide."""
+BF16_GAIN = 1.15
+INT8_GAIN = 1.1
+SAMPLES = 4
+FEATURE_TOKENS = 1024
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Choices (``threads``, ``precision``, ``device``, ``int8``) and measurements: seconds and FLOP/s.
+
+    A training step on t tokens takes ``step_s + t * token_s``; answering ``answer_token_s`` and caching ``feature_token_s`` a token.
+    """
+
+    threads: int
+    precision: str
+    device: str
+    int8: bool
+    peak_flops: float
+    step_s: float
+    token_s: float
+    answer_token_s: float
+    feature_token_s: float
+    write_bytes_s: float
+    load_s: float
+
+
+def choose(request: FitRequest, folder: Path, cache: str = "") -> Machine:
+    """The machine's choices for a training: those written in ``folder``, else those that an equal training left in ``cache``, else
+    measured now."""
+    own = folder / "machine.json"
+    shared = Path(cache) / f"machine-{_key(request)}.json" if cache else None
+    for place in (own, shared):
+        if place is not None and place.exists():
+            machine = Machine(**files.read_json(place))
+            break
+    else:
+        machine = measure(request, folder)
+    for place in (own, shared):
+        if place is not None and not place.exists():
+            files.write_json(place, asdict(machine))
+    return machine
+
+
+def _key(request: FitRequest) -> str:
+    """Equal for trainings that the machine would do equally: the model's shape, what learns, and the batches."""
+    plan = request.plan
+    about = [
+        plan.method,
+        plan.fitted_head,
+        plan.top_layers,
+        plan.lora_rank,
+        plan.lora_targets,
+        plan.batch_tokens,
+        plan.threads,
+        plan.precision,
+        plan.device,
+        cores(),
+    ]
+    lengths = lengths_of(request.task, request.train)
+    return content_id([*about, files.read_json(request.base / "config.json"), int(np.mean(lengths)) // 4])
+
+
+def measure(request: FitRequest, folder: Path) -> Machine:
+    """Runs a few real batches each way. Takes a few seconds; the model it trains is thrown away."""
+    import torch
+
+    plan = request.plan
+    device = plan.device if plan.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    start = time.perf_counter()
+    trial = _Trial(request, device)
+    load_s = time.perf_counter() - start
+    threads = plan.threads or _best_threads(trial)
+    torch.set_num_threads(threads)
+    precision = plan.precision if plan.precision != "auto" else _best_precision(trial, device)
+    step_s, token_s = trial.step_cost(precision)
+    feature_token_s, int8 = trial.feature_cost()
+    return Machine(
+        threads=threads,
+        precision=precision,
+        device=device,
+        int8=int8,
+        peak_flops=peak_flops(device),
+        step_s=step_s,
+        token_s=token_s,
+        answer_token_s=trial.answer_cost(),
+        feature_token_s=feature_token_s,
+        write_bytes_s=_write_speed(folder),
+        load_s=load_s,
+    )
+
+
+def _best_threads(trial: _Trial) -> int:
+    import torch
+
+    most = cores()
+    if most == 1:
+        return 1
+    seconds = {}
+    for threads in (most, 1):
+        torch.set_num_threads(threads)
+        seconds[threads] = trial.seconds(trial.middle)
+    return 1 if seconds[1] * FEWER_THREADS_GAIN < seconds[most] else most
+
+
+def _best_precision(trial: _Trial, device: str) -> str:
+    if device == "cpu" and not _has_bf16_matrix_units():
+        return "fp32"
+    return "bf16" if trial.seconds(trial.middle, "bf16") * BF16_GAIN < trial.seconds(trial.middle, "fp32") else "fp32"
+
+
+def _has_bf16_matrix_units() -> bool:
+    """Without AMX, bfloat16 runs at half the speed of float32 on a CPU (measured); it is not worth the try."""
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+
+
+class _Trial:
+    """A throw-away model on sample batches of the real course."""
+
+    def __init__(self, request: FitRequest, device: str) -> None:
+        from dataclasses import replace
+
+        from luthier.networks import touched_rows
+
+        self.request = replace(request, device=device)
+        self.device, self.plan, self.task = device, request.plan, request.task
+        self.model = prepare_model(self.request)
+        self.cut = registry.get("methods", self.plan.method).cut(self.plan, self.model.depth)
+        self.pooled = bool(self.cut) and self.cut == self.model.depth
+        self.rows = touched_rows.put_in(self.model.trunk)
+        self.optimizer = AdamW(self.model, self.rows, self.plan)
+        self.samples = self._samples()
+        self.middle = self.samples[len(self.samples) // 2]
+
+    def _samples(self) -> list[list[Item]]:
+        """Batches spread over the lengths that the first epoch holds, the warm-up first run outside the clock."""
+        lengths = lengths_of(self.task, self.request.train, pooled=self.pooled)
+        batches = course(lengths, self.plan.batch_tokens, self.request.seed, 1).batches(0)
+        batches.sort(key=lambda numbers: (len(numbers) * int(lengths[numbers].max()), int(lengths[numbers].max())))
+        picked = [batches[int(at)] for at in np.linspace(0, len(batches) - 1, min(SAMPLES, len(batches)))]
+        return [self._with_hidden([self.request.train[n] for n in numbers]) for numbers in picked]
+
+    def _with_hidden(self, items: Sequence[Item]) -> list[Item]:
+        """Stand-ins for the cached lower part: the time of a step does not depend on the values."""
+        if not self.cut:
+            return list(items)
+        width, rng = int(self.model.config.hidden_size), np.random.default_rng(0)
+        shapes = [(width,) if self.pooled else (self.task.length(item), width) for item in items]
+        return [{**item, HIDDEN: rng.standard_normal(shape, dtype=np.float32)} for item, shape in zip(items, shapes, strict=True)]
+
+    def seconds(self, items: Sequence[Item], precision: str = "fp32", tries: int = 2) -> float:
+        """Median seconds of a training step on these items, after one step outside the clock."""
+        return _median(lambda: self._step(items, precision), tries)
+
+    def _step(self, items: Sequence[Item], precision: str) -> None:
+        import torch
+
+        torch.manual_seed(step_seed(0, 0))
+        self.model.train()
+        batch = tensors(self.task, items, cut=self.cut, pooled=self.pooled, device=self.device)
+        with torch.autocast(self.device, torch.bfloat16, enabled=precision == "bf16"):
+            loss = self.task.loss(forward(self.model, batch, self.cut), batch, self.request.schema, self.plan, None)
+        loss.backward()
+        self.optimizer.step(1e-6)
+        if self.device != "cpu":
+            torch.cuda.synchronize()
+
+    def positions(self, items: Sequence[Item]) -> int:
+        """Positions that a batch computes, padding included."""
+        return len(items) * (1 if self.pooled else max(self.task.length(item) for item in items))
+
+    def step_cost(self, precision: str) -> tuple[float, float]:
+        """Seconds a step and seconds a position: a line through the measured steps, neither below 0."""
+        sizes = np.array([self.positions(items) for items in self.samples], dtype=float)
+        self._step(self.middle, precision)
+        tries = 5 if self.pooled else 2
+        times = np.array([_median(lambda items=items: self._step(items, precision), tries, warm=False) for items in self.samples])  # type: ignore[misc]
+        if sizes.max() > 1.5 * sizes.min():
+            slope, start = np.polyfit(sizes, times, 1, w=np.sqrt(sizes))
+            if slope > 0 and start >= 0:
+                return float(start), float(slope)
+        return 0.0, float(times.sum() / sizes.sum())
+
+    def answer_cost(self) -> float:
+        """Seconds a position in validation."""
+        import torch
+
+        self.model.eval()
+        batch = tensors(self.task, self.middle, cut=self.cut, pooled=self.pooled, device=self.device)
+        with torch.inference_mode():
+            return _median(lambda: forward(self.model, batch, self.cut), 2) / self.positions(self.middle)
+
+    def feature_cost(self) -> tuple[float, bool]:
+        """Seconds a token of caching the lower part, and whether int8 is the faster way (pooled vectors only)."""
+        import torch
+
+        if not self.cut and not self.plan.fitted_head:
+            return 0.0, False
+        self.model.eval()
+        cut = self.cut or self.model.depth
+        middle = int(np.median(lengths_of(self.task, self.request.train)))
+        near = sorted(self.request.train, key=lambda item: abs(self.task.length(item) - middle))[: max(1, FEATURE_TOKENS // max(1, middle))]
+        batch = tensors(self.task, near, device=self.device)
+        batch.pop("labels", None)
+        mask = batch.pop("attention_mask", None)
+        size = sum(self.task.length(item) for item in near)
+        with torch.inference_mode():
+            exact = _median(lambda: self.model.lower(*batch.values(), mask, cut), 3) / size
+            if cut != self.model.depth or self.device != "cpu":
+                return exact, False
+            try:
+                fast = int8_copy(self.model)
+                rough = _median(lambda: fast.lower(*batch.values(), mask, cut), 3) / size
+            except (RuntimeError, NotImplementedError):
+                return exact, False
+        return (rough, True) if rough * INT8_GAIN < exact else (exact, False)
+
+
+def _median(work: Callable[[], Any], tries: int, *, warm: bool = True) -> float:
+    if warm:
+        work()
+    found = []
+    for _ in range(tries):
+        start = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - start)
+    return statistics.median(found)
+
+
+def peak_flops(device: str = "cpu") -> float:
+    """FLOP/s of the best float32 matrix product seen here in about 0.1 s, the shape that a transformer's feed-forward part has."""
+    import torch
+
+    rows, inner, outer = 1024, 384, 1536
+    left, right = torch.randn(rows, inner, device=device), torch.randn(inner, outer, device=device)
+    seconds = []
+    for _ in range(12):
+        start = time.perf_counter()
+        torch.mm(left, right)
+        if device != "cpu":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return 2.0 * rows * inner * outer / min(seconds)
+
+
+def _write_speed(folder: Path) -> float:
+    """Bytes a second of a written, flushed and hashed file."""
+    block = np.random.default_rng(0).bytes(8 << 20)
+    place = folder / "write-speed"
+    start = time.perf_counter()
+    files.write_bytes(place, block)
+    files.sha256(place)
+    seconds = time.perf_counter() - start
+    place.unlink()
+    return len(block) / seconds

@@ -1,0 +1,231 @@
+"""The train stage: reads the dataset, measures the machine, says how long it will take, trains, and writes the model's folder."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from luthier.core import registry
+from luthier.core.errors import InputError
+from luthier.core.events import NoteSaid, PredictionMade
+from luthier.core.job import Job
+from luthier.core.plan import TrainPlan
+from luthier.core.ports import Emit, Footprint, Task
+from luthier.core.types import Example, Item, Schema
+from luthier.store import datasets, files
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+LENGTH_QUANTILE = 0.995
+
+
+def run(job: Job, emit: Emit) -> dict[str, Any]:
+    """Trains as ``job.plan`` says; ``job.inputs``: ``dataset`` and ``base``. Returns the summary; the model is in ``work/out``.
+
+    Raises ``InputError`` for an empty training set, ``NotPossible`` for a method that does not fit the model.
+    """
+    from luthier.stages.train.fit import fit
+
+    started = time.perf_counter()
+    work, base = Path(job.work), Path(job.inputs["base"])
+    task: Task = registry.get("tasks", job.plan.task)
+    data = _read(task, base, Path(job.inputs["dataset"]), job.plan.train)
+    request, facts = _request(job, task, base, data, emit)
+    cost = _predict(request, facts, emit)
+    already = time.perf_counter() - started
+    emit(PredictionMade(stage="train", wall_s=round(cost.wall_s + already, 2), memory_bytes=cost.memory_bytes))
+    result = fit(request, emit)
+    training = _write(work, job, task, request, result, lambda: _training(request, facts, result, cost, already, started))
+    shutil.rmtree(work / "checkpoints", ignore_errors=True)
+    emit(NoteSaid(text=_verdict(training), data={"prediction_error": training["prediction_error"]}))
+    return {
+        key: training[key]
+        for key in ("method", "steps", "epochs", "seconds", "predicted_s", "prediction_error", "metric", "best_metric", "mfu")
+    }
+
+
+def _read(task: Task, base: Path, dataset: Path, plan: TrainPlan) -> dict[str, Any]:
+    """Examples and items of training and validation, and the schema with its final ``max_tokens``."""
+    train, validation = datasets.read_split(dataset, "train"), datasets.read_split(dataset, "validation")
+    if not train:
+        raise InputError(f"{dataset / 'train.parquet'}: there is no row to train on", "check prepare's report of refused rows")
+    schema: Schema = files.read_json(dataset / "schema.json")
+    schema, items = fitted_items(task, base, schema, train, plan)
+    return {
+        "schema": schema,
+        "train": items,
+        "validation": task.encode(validation, task.processor(base, schema), schema) if validation else [],
+        "judged": validation,
+    }
+
+
+def fitted_items(task: Task, base: Path, schema: Schema, examples: Sequence[Example], plan: TrainPlan) -> tuple[Schema, list[Item]]:
+    """The schema with ``max_tokens`` decided (the plan's, or the 99.5th percentile of these examples), and the encoded examples."""
+    limit = min(int(schema.get("max_tokens", 512)), model_limit(base))
+    wide = {**schema, "max_tokens": min(plan.max_tokens or limit, limit)}
+    items = task.encode(examples, task.processor(base, wide), wide)
+    lengths = np.array([task.length(item) for item in items])
+    enough = int(-(-np.quantile(lengths, LENGTH_QUANTILE) // 8) * 8)
+    if plan.max_tokens:
+        return wide, items
+    if enough >= int(lengths.max()):
+        return {**wide, "max_tokens": min(limit, max(8, enough))}, items
+    short = {**schema, "max_tokens": enough}
+    return short, task.encode(examples, task.processor(base, short), short)
+
+
+def model_limit(base: Path) -> int:
+    """The longest input that the base model takes, in tokens (RoBERTa's positions begin behind its padding)."""
+    config = files.read_json(base / "config.json")
+    positions = int(config.get("max_position_embeddings") or config.get("n_positions") or 512)
+    return positions - 2 if config.get("model_type") in ("roberta", "xlm-roberta", "camembert") else positions
+
+
+def _request(job: Job, task: Task, base: Path, data: dict[str, Any], emit: Emit) -> tuple[Any, dict[str, Any]]:
+    """What ``fit`` gets, with the machine's choices in it, and the facts that the prediction needs."""
+    import torch
+
+    from luthier.stages.train.fit import FitRequest
+    from luthier.stages.train.machine import choose
+
+    work, plan = Path(job.work), job.plan.train
+    method = registry.get("methods", plan.method)
+    request = FitRequest(task, base, data["schema"], plan, data["train"], data["validation"], data["judged"], seed=plan.seed)
+    emit(NoteSaid(text="measuring this machine with a few real batches"))
+    machine = choose(request, work, job.cache)
+    torch.set_num_threads(machine.threads)
+    lengths = np.array([task.length(item) for item in data["train"]])
+    card = files.read_json(base / "config.json") | {"tokens": float(lengths.mean()), "classes": len(data["schema"].get("labels", ())) or 2}
+    footprint: Footprint = method.footprint(card, plan, plan.batch_tokens)
+    emit(
+        NoteSaid(
+            text=f"{machine.threads} thread(s), {machine.precision} on {machine.device}: the fastest here",
+            data={"peak_flops": machine.peak_flops},
+        )
+    )
+    decided = plan.model_copy(update={"threads": machine.threads, "precision": machine.precision, "device": machine.device})
+    request = replace(
+        request,
+        plan=decided.model_copy(update={"max_tokens": int(data["schema"]["max_tokens"])}),
+        checkpoints=work / "checkpoints",
+        features=Path(job.cache) / "features" if job.cache else work / "features",
+        int8=machine.int8,
+        precision=machine.precision,
+        device=machine.device,
+        peak_flops=machine.peak_flops,
+        flop_per_token=footprint.flop_per_token,
+    )
+    return request, {"machine": machine, "footprint": footprint}
+
+
+def _predict(request: Any, facts: dict[str, Any], emit: Emit) -> Any:
+    from luthier.stages.train.estimate import estimate
+
+    depth = int(files.read_json(request.base / "config.json").get("num_hidden_layers") or 0)
+    method = registry.get("methods", request.plan.method)
+    cut = method.cut(request.plan, depth) if depth else 0
+    footprint: Footprint = facts["footprint"]
+    return estimate(
+        request,
+        facts["machine"],
+        cut=cut,
+        pooled=bool(cut) and cut == depth,
+        cached=False,
+        memory_bytes=footprint.memory_bytes,
+        state_bytes=_state_bytes(request, footprint),
+        model_bytes=(request.base / "model.safetensors").stat().st_size if (request.base / "model.safetensors").exists() else 0,
+    )
+
+
+def _state_bytes(request: Any, footprint: Footprint) -> float:
+    """Bytes of a checkpoint: weights and two moments of what learns; of the word vectors only rows that occur."""
+    from luthier.methods._shape import shape
+
+    trained = footprint.trained_parameters
+    if request.plan.method == "full":
+        form = shape(files.read_json(request.base / "config.json"))
+        trained = form.layers * form.layer_parameters
+    return (12.0 + (4.0 if request.plan.average_share else 0.0)) * trained
+
+
+def _training(request: Any, facts: dict[str, Any], result: Any, cost: Any, already_s: float, started: float) -> dict[str, Any]:
+    """Everything in ``training.json``. An early stop is compared with the share of the prediction that its steps make up."""
+    machine = facts["machine"]
+    wall_s = time.perf_counter() - started
+    predicted_s = (
+        already_s
+        + cost.features_s
+        + cost.save_s
+        + (cost.steps_s + cost.validation_s + cost.checkpoints_s) * result.steps / max(1, cost.steps)
+    )
+    flop = result.flop + facts["footprint"].cached_flop_per_token * float(
+        sum(request.task.length(i) for i in [*request.train, *request.validation])
+    )
+    return {
+        "method": request.plan.method,
+        "effort": request.plan.effort,
+        "metric": result.metric,
+        "best_metric": result.best_metric,
+        "best_step": result.best_step,
+        "steps": result.steps,
+        "epochs": result.epochs,
+        "stopped_early": result.stopped_early,
+        "rows": len(request.train),
+        "tokens": result.tokens,
+        "trained_parameters": result.trained_parameters,
+        "cached_layers": result.cut,
+        "seconds": round(result.seconds, 3),
+        "features_s": round(result.features_s, 3),
+        "wall_s": round(wall_s, 3),
+        "predicted_s": round(predicted_s, 3),
+        "prediction_error": round(wall_s / predicted_s - 1.0, 4),
+        "prediction": cost.as_json(),
+        "flop": flop,
+        "mfu": round(flop / max(1e-9, result.seconds) / machine.peak_flops, 4),
+        "tokens_per_s": round(result.tokens / max(1e-9, result.seconds - result.features_s), 1),
+        "peak_flops": machine.peak_flops,
+        "threads": machine.threads,
+        "precision": machine.precision,
+        "device": machine.device,
+        "int8_features": machine.int8,
+        "peak_memory_bytes": _peak_memory_bytes(),
+    }
+
+
+def _peak_memory_bytes() -> int:
+    """The most memory that this process held."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _verdict(training: dict[str, Any]) -> str:
+    error = training["prediction_error"]
+    times = f"took {training['wall_s']:.0f} s, predicted were {training['predicted_s']:.0f} s ({error:+.0%})"
+    return f"{times}; {training['mfu']:.0%} of the machine's peak"
+
+
+def _write(work: Path, job: Job, task: Task, request: Any, result: Any, training: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The model's folder, whole; ``training`` is asked last, so that its wall time holds the writing too. Returns what it says."""
+    from luthier.stages.train.curves import picture
+
+    out = work / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    plan = job.plan.model_copy(update={"train": request.plan, "notes": [], "estimates": {}})
+    with files.folder_aside(out) as aside:
+        task.save(result.model, aside)
+        for name in TOKENIZER_FILES:
+            if (request.base / name).exists():
+                shutil.copyfile(request.base / name, aside / name)
+        files.write_json(aside / "schema.json", request.schema)
+        files.write_json(aside / "plan.json", plan.model_dump(mode="json"))
+        files.write_json(aside / "curves.json", result.curves)
+        files.write_text(aside / "curves.svg", picture(result.curves, f"{job.plan.name}: {job.plan.train.method} on {job.plan.model}"))
+        said = training()
+        files.write_json(aside / "training.json", said)
+    return said
