@@ -1,0 +1,144 @@
+"""The report: one HTML file that opens from the disk, needs no network, and follows the reader's light or dark setting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from luthier.stages.evaluate import figures
+
+MOST_CLASSES_IN_MAP = 30
+HEADLINES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "pr_auc": "PR-AUC",
+    "roc_auc": "ROC-AUC",
+    "ece": "calibration error",
+    "cost": "mean cost",
+}
+
+
+def render(evaluation: dict[str, Any]) -> str:
+    """The page of an ``evaluation.json``; every text from data is escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters |= {"percent": percent, "points": points, "seconds": seconds, "flop": flop, "label": label, "p_value": p_value}
+    template = environment.from_string((Path(__file__).parent / "report.html").read_text(encoding="utf-8"))
+    return template.render(
+        e=evaluation,
+        headlines=list(_headlines(evaluation)),
+        bought=bought(evaluation),
+        pictures=_pictures(evaluation),
+        best_baseline=_best(evaluation),
+        settings=list(_settings(evaluation["plan"])),
+        top=max((row["scores"][evaluation["primary_metric"]] for row in evaluation["comparison"]), default=1.0) or 1.0,
+    )
+
+
+def percent(value: float) -> str:
+    """0.1234 as 12.3 %."""
+    return f"{100 * value:.1f} %"
+
+
+def points(value: float) -> str:
+    """0.0512 as +5.1."""
+    return f"{100 * value:+.1f}"
+
+
+def seconds(value: float) -> str:
+    """Time for people."""
+    if value < 0.001:
+        return "0 s"
+    if value < 1:
+        return f"{1000 * value:.0f} ms"
+    return f"{value:.1f} s" if value < 100 else f"{value / 60:.1f} min"
+
+
+def flop(value: float) -> str:
+    """Work for people: 3.2e13 as 32 TFLOP."""
+    for unit, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}FLOP"
+    return "-" if value <= 0 else f"{value:.0f} FLOP"
+
+
+def p_value(value: float) -> str:
+    """Small ones as a bound."""
+    return "< 0.0001" if value < 0.0001 else f"{value:.4f}" if value < 0.1 else f"{value:.2f}"
+
+
+def label(value: Any) -> str:
+    """One label, or several."""
+    return ", ".join(map(str, value)) or "(none)" if isinstance(value, list) else str(value)
+
+
+def _headlines(evaluation: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    scores = evaluation["scores"]
+    order = dict.fromkeys([evaluation["primary_metric"], *HEADLINES])
+    for name in order:
+        if name not in scores or (name == "cost" and not evaluation["costs"]):
+            continue
+        one = scores[name]
+        picture = figures.range_bar(one["value"], one["low"], one["high"]) if "low" in one and one["value"] <= 1 else ""
+        yield {"name": HEADLINES.get(name, name), "picture": picture, **one}
+
+
+def _best(evaluation: dict[str, Any]) -> str:
+    primary = evaluation["primary_metric"]
+    others = [row for row in evaluation["comparison"] if "gained" in row]
+    return str(max(others, key=lambda row: row["scores"][primary])["name"]) if others else ""
+
+
+def bought(evaluation: dict[str, Any]) -> str:
+    """The one sentence: what fine-tuning bought, against what, for how much time."""
+    primary, rows = evaluation["primary_metric"], {row["name"]: row for row in evaluation["comparison"]}
+    ours = rows.get("this model")
+    best = _best(evaluation)
+    if not ours or not best:
+        return ""
+    gained, said = rows[best]["gained"][primary], HEADLINES.get(primary, primary)
+    sure = "" if rows[best]["test"].get("p_mid", 1.0) < 0.05 else ", a difference that these test rows cannot tell from chance"
+    spent, other = seconds(ours["train_s"]), seconds(rows[best]["train_s"])
+    if gained <= 0:
+        return (
+            f"Fine-tuning bought nothing here: {best} is {100 * -gained:.1f} points of {said} ahead{sure}, for {other} instead of {spent}."
+        )
+    text = f"Fine-tuning bought {100 * gained:+.1f} points of {said} over the best alternative ({best}) for {spent} of training{sure}"
+    if "nearest-centroid" in rows and best != "nearest-centroid":
+        text += f"; {100 * rows['nearest-centroid']['gained'][primary]:+.1f} over the untouched base model"
+    return text + "."
+
+
+def _pictures(evaluation: dict[str, Any]) -> dict[str, str]:
+    data, calibration = evaluation["figures"], evaluation["calibration"]
+    made: dict[str, str] = {}
+    if data.get("reliability"):
+        made["reliability"] = figures.reliability(calibration.get("reliability_before", []), data["reliability"])
+    if evaluation["thresholds"]["coverage"]:
+        made["coverage"] = figures.coverage(evaluation["thresholds"]["coverage"], calibration.get("abstain", {}).get("risk", 0.0))
+    if data.get("roc_curve"):
+        made["roc"] = figures.curve(data["roc_curve"], "false-positive rate", "true-positive rate", diagonal=True)
+    if data.get("pr_curve"):
+        made["pr"] = figures.curve(data["pr_curve"], "recall", "precision", diagonal=False)
+    binary = evaluation["thresholds"]["binary"]
+    if binary:
+        made["binary"] = figures.threshold(binary["points"], binary["least_expected_cost_at"])
+    if data.get("confusion") and len(data["confusion"]["labels"]) <= MOST_CLASSES_IN_MAP:
+        made["confusion"] = figures.heat_map(data["confusion"]["labels"], data["confusion"]["matrix"])
+    folds = evaluation["cross_validation"]
+    if folds:
+        one = folds["scores"][evaluation["primary_metric"]]
+        made["folds"] = figures.dots(one["values"], one["mean"])
+    return made
+
+
+def _settings(plan: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """Every value of the plan with its origin, by dotted path."""
+    for section, values in plan.items():
+        if section in ("origins", "notes", "estimates", "base"):
+            continue
+        for name, value in values.items() if isinstance(values, dict) else [("", values)]:
+            path = f"{section}.{name}" if name else section
+            yield {"path": path, "value": str(value), "origin": str(plan.get("origins", {}).get(path, ""))}

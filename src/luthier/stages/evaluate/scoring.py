@@ -1,0 +1,72 @@
+"""Every score of the task's metrics, with 95 % intervals and the data of their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from luthier.core import registry
+from luthier.core.ports import Judged, Task
+from luthier.core.types import Score
+from luthier.stages.evaluate.bootstrap import interval
+
+
+def scores(task: Task, judged: Judged, names: Sequence[str] = ()) -> dict[str, Score]:
+    """Scores by name, of the named metrics (all of the task's when none is named)."""
+    found: dict[str, Score] = {}
+    for name in names or task.metrics:
+        for score in registry.get("metrics", name).compute(judged):
+            found.setdefault(score.name, score)
+    return found
+
+
+def resamples(task: Task, judged: Judged, counts: Any, names: Sequence[str] = ()) -> dict[str, Any]:
+    """The value of each score in each resample, [resamples] by score name; metrics that cannot be resampled are left out."""
+    found: dict[str, Any] = {}
+    for name in names or task.metrics:
+        metric = registry.get("metrics", name)
+        if hasattr(metric, "resample") and len(counts):
+            found |= metric.resample(judged, counts)
+    return found
+
+
+def table(task: Task, judged: Judged, counts: Any) -> dict[str, dict[str, Any]]:
+    """``{score: {value, low, high, higher_is_better, parts}}``; ``low`` and ``high`` are absent where nothing was resampled."""
+    drawn = resamples(task, judged, counts)
+    rows: dict[str, dict[str, Any]] = {}
+    for name, score in scores(task, judged).items():
+        row: dict[str, Any] = {"value": score.value}
+        if name in drawn:
+            low, high = interval(drawn[name], score.value)
+            row |= {"low": low, "high": high}
+        rows[name] = {**row, "higher_is_better": score.higher_is_better, "parts": score.parts}
+    return rows
+
+
+def figures(task: Task, judged: Judged) -> dict[str, Any]:
+    """The data of every figure, by its name."""
+    found: dict[str, Any] = {}
+    for name in task.metrics:
+        found |= registry.get("metrics", name).figures(judged)
+    return found
+
+
+def metric_of(task: Task, score: str, judged: Judged) -> str:
+    """The metric that computes a score; raises ``KeyError`` when none of the task's does."""
+    for name in task.metrics:
+        if any(one.name == score for one in registry.get("metrics", name).compute(judged)):
+            return name
+    raise KeyError(score)
+
+
+def right_rows(judged: Judged) -> Any:
+    """Bool [rows]: whether each answer is exactly the target."""
+    return np.array([_same(p.output, e.target) for p, e in zip(judged.predictions, judged.examples, strict=True)], dtype=bool)
+
+
+def _same(output: Any, target: Any) -> bool:
+    if isinstance(output, list) and isinstance(target, list):
+        return sorted(map(str, output)) == sorted(map(str, target))
+    return bool(output == target)

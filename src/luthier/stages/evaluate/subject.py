@@ -1,0 +1,76 @@
+"""What is judged: the task, the dataset's splits and the model's folder, read once for the stage and for each of its worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from luthier.core import registry
+from luthier.core.errors import InputError
+from luthier.core.job import Job
+from luthier.core.plan import TrainPlan
+from luthier.core.ports import Judged, Task
+from luthier.core.types import Arrays, Calibration, Example, Item, Schema
+from luthier.store import datasets, files
+
+
+@dataclass(frozen=True)
+class Subject:
+    """``schema`` and ``training`` (figures of the training) come from the model's folder."""
+
+    job: Job
+    task: Task
+    model: Path
+    base: Path
+    schema: Schema
+    training: dict[str, Any]
+
+    @cached_property
+    def train(self) -> list[Example]:
+        """Training rows."""
+        return datasets.read_split(Path(self.job.inputs["dataset"]), "train")
+
+    @cached_property
+    def validation(self) -> list[Example]:
+        """Validation rows: temperature and thresholds are fitted on these."""
+        return datasets.read_split(Path(self.job.inputs["dataset"]), "validation")
+
+    @cached_property
+    def test(self) -> list[Example]:
+        """Test rows: the headline figures are measured on these and nothing is fitted on them."""
+        return datasets.read_split(Path(self.job.inputs["dataset"]), "test")
+
+    @property
+    def plan(self) -> TrainPlan:
+        """The training plan, on the device and in the precision that the training used."""
+        return self.job.plan.train
+
+    @property
+    def work(self) -> Path:
+        """Where half-finished work is kept."""
+        return Path(self.job.work)
+
+    def items(self, examples: Sequence[Example], *, targets: bool) -> list[Item]:
+        """Encoded for the model; without their targets where they must not be seen (or may be of a class that was never trained)."""
+        rows = list(examples) if targets else [Example(one.id, one.inputs) for one in examples]
+        return self.task.encode(rows, self.task.processor(self.base, self.schema), self.schema) if rows else []
+
+    def judged(self, examples: Sequence[Example], outputs: Arrays, calibration: Calibration) -> Judged:
+        """The decoded answers beside their examples."""
+        predictions = self.task.decode([example.id for example in examples], outputs, self.schema, calibration)
+        return Judged(examples, predictions, outputs, self.schema, calibration)
+
+
+def read(job: Job) -> Subject:
+    """The subject of a job; raises ``InputError`` without test rows and ``Damaged`` for a torn model folder."""
+    model = Path(job.inputs["model"])
+    training = files.read_json(model / "training.json") if (model / "training.json").exists() else {}
+    task: Task = registry.get("tasks", job.plan.task)
+    subject = Subject(job, task, model, Path(job.inputs["base"]), files.read_json(model / "schema.json"), training)
+    if not datasets.count_splits(Path(job.inputs["dataset"])).get("test"):
+        place = Path(job.inputs["dataset"]) / "test.parquet"
+        raise InputError(f"{place}: there is no row to judge the model on", "give data.test, or set prepare.test_share above 0")
+    return subject
