@@ -1,0 +1,108 @@
+"""The routes of endpoints: what is served, predict, feedback."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from luthier.api.measures import Measures
+from luthier.api.requests import json_body
+from luthier.core.errors import InputError
+from luthier.core.events import FeedbackGiven
+from luthier.stages.serve.host import Host, Hosted
+
+MOST = 256
+"""Examples in one call."""
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "text": {"type": "string"},
+                        "texts": {"type": "array", "items": {"type": "string"}, "maxItems": MOST},
+                        "scores": {"type": "boolean", "default": False},
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+class Feedback(BaseModel):
+    """A person's judgement of one answer: thumbs, the right output, or a comment; one of them at least."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str = Field(min_length=1, max_length=200, description="the answer's id")
+    thumbs: Literal["up", "down", ""] = ""
+    right: str | list[str] | None = Field(default=None, description="the right label, or labels")
+    comment: str = Field(default="", max_length=2000)
+
+
+def router(host: Host, measures: Measures) -> APIRouter:
+    """The routes over ``host``."""
+    routes = APIRouter(prefix="/api/v1/endpoints", tags=["endpoints"])
+
+    @routes.get("")
+    async def endpoints() -> dict[str, Any]:
+        """Every endpoint that is served."""
+        return {"endpoints": [_about(hosted) for hosted in host.all()], "problems": host.problems}
+
+    @routes.get("/{name}")
+    async def endpoint(name: str) -> dict[str, Any]:
+        """One endpoint: its task, labels, model and runtime."""
+        hosted = host.get(name)
+        return _about(hosted) | {"labels": hosted.endpoint.schema.get("labels", [])}
+
+    @routes.post("/{name}/predict", openapi_extra=_BODY)
+    async def predict(name: str, request: Request) -> Response:
+        """Answers a text, or several: ``{"text": ...}`` or ``{"texts": [...]}``, and ``"scores": true`` for every class's."""
+        task = host.get(name).endpoint.task
+        body = await json_body(request)
+        wants_scores = body.get("scores", False)
+        if not isinstance(wants_scores, bool):
+            raise InputError(f"scores: is {wants_scores!r}, not true or false", "leave it out, or send true")
+        examples = task.request(body)
+        if len(examples) > MOST:
+            raise InputError(f"texts: {len(examples)} in one call, the most is {MOST}", "send them in several calls")
+        answers = await host.predict(name, examples)
+        shaped = [task.answer(one.prediction, scores=wants_scores) | {"latency_ms": round(one.latency_ms, 2)} for one in answers]
+        single = len(shaped) == 1 and "texts" not in body
+        return Response(json.dumps(shaped[0] if single else {"answers": shaped}, ensure_ascii=False), media_type="application/json")
+
+    @routes.post("/{name}/feedback", status_code=202)
+    async def feedback(name: str, given: Feedback) -> dict[str, Any]:
+        """Keeps a judgement in the journal."""
+        host.get(name)
+        if not (given.thumbs or given.right is not None or given.comment):
+            raise InputError("feedback: says nothing", "send thumbs, right or comment")
+        event = FeedbackGiven(endpoint=name, at=time.time(), **given.model_dump())
+        await run_in_threadpool(host.journal.append, [event])
+        measures.feedback.labels(name, given.thumbs or "none").inc()
+        return {"id": given.id, "kept": True}
+
+    return routes
+
+
+def _about(hosted: Hosted) -> dict[str, Any]:
+    info, facts = hosted.info, hosted.endpoint.facts
+    return {
+        "name": info.name,
+        "task": info.task,
+        "export": info.export_id,
+        "model": info.model_id,
+        "runtime": facts.get("runtime", ""),
+        "workers": hosted.endpoint.workers,
+        "waiting": hosted.endpoint.waiting,
+    }

@@ -1,0 +1,82 @@
+"""What surrounds every request: its id, its count and time, and that no error leaves without the one shape."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import time
+from typing import Any
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from luthier.api import errors
+from luthier.api.measures import Measures
+from luthier.core.errors import InputError
+
+ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+LARGEST_BYTES = 8_000_000
+
+
+class Requests:
+    """ASGI middleware. A caller's own ``x-request-id`` is kept when it is short and plain."""
+
+    def __init__(self, app: ASGIApp, measures: Measures) -> None:
+        self.app = app
+        self.measures = measures
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
+        request_id = given if ID.fullmatch(given) else secrets.token_hex(8)
+        scope["request_id"] = request_id
+        start, status = time.perf_counter(), 0
+
+        async def tagged(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, tagged)
+        except Exception as error:
+            logging.getLogger("luthier.api").exception("request %s failed", request_id)
+            if not status:
+                await errors.response(error)(scope, receive, tagged)
+        self._count(scope, status, time.perf_counter() - start)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        # The route's pattern, not the address: addresses are without bound.
+        route = getattr(scope.get("route"), "path", "none")
+        self.measures.requests.labels(route, scope["method"] if scope["method"] in METHODS else "other", str(status)).inc()
+        self.measures.seconds.labels(route).observe(seconds)
+        if status >= 400:
+            self.measures.errors.labels(route, str(status)).inc()
+
+
+METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
+
+
+async def json_body(request: Request) -> dict[str, Any]:
+    """The request's JSON object; raises ``InputError`` (``TooLarge``) that says what is wrong with it."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > LARGEST_BYTES:
+            raise errors.TooLarge(f"the body is larger than {LARGEST_BYTES} bytes", "send fewer texts in one call")
+        parts.append(part)
+    try:
+        body = json.loads(b"".join(parts))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the body is not JSON: {error}", 'send {"text": "..."} with content-type: application/json') from None
+    if not isinstance(body, dict):
+        raise InputError(f"the body is a JSON {type(body).__name__}, not an object", 'send {"text": "..."}')
+    return body

@@ -1,0 +1,1 @@
+"""serve: answers examples from an exported folder, without torch and without HTTP; ``api`` is the door in front of it."""

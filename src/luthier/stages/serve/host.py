@@ -1,0 +1,209 @@
+"""Holds the open endpoints, notices new deployments, and swaps them without dropping a request."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from luthier.core.errors import LuthierError, UnknownName
+from luthier.core.events import Event, PredictionAnswered, PredictionFailed
+from luthier.core.types import Example
+from luthier.stages.serve.engine import Answered, Closed, Endpoint
+from luthier.stages.serve.recorder import Appends, Recorder
+from luthier.stages.serve.reservoir import Reservoir, sample_path
+
+LOOK_EVERY_S = 1.0
+
+
+class Deployed(Protocol):
+    """An endpoint and the export that it should answer with."""
+
+    @property
+    def name(self) -> str:
+        """The endpoint's name."""
+
+    @property
+    def task(self) -> str:
+        """The registered task."""
+
+    @property
+    def export_id(self) -> str:
+        """The export's id: another one means another deployment."""
+
+    @property
+    def model_id(self) -> str:
+        """The model's id."""
+
+    @property
+    def folder(self) -> Path:
+        """The exported folder."""
+
+
+class Deployments(Protocol):
+    """What should be served."""
+
+    def list(self) -> Sequence[Any]:
+        """Every endpoint (each a ``Deployed``)."""
+
+
+class Hosted:
+    """One endpoint as it is served now."""
+
+    def __init__(self, info: Any, endpoint: Endpoint, reservoir: Reservoir | None) -> None:
+        self.info: Deployed = info
+        self.endpoint = endpoint
+        if reservoir:
+            endpoint.watchers.append(reservoir.add)
+
+
+class Host:
+    """Endpoints by name. ``keep_text`` masks the text that the journal keeps (none is kept without it)."""
+
+    def __init__(
+        self,
+        deployments: Deployments,
+        journal: Appends,
+        *,
+        workers: int = 0,
+        samples: Path | None = None,
+        keep_text: Callable[[str], str] | None = None,
+    ) -> None:
+        self.deployments = deployments
+        self.journal = journal
+        self.workers = workers
+        self.samples = samples
+        self.keep_text = keep_text
+        self.problems: dict[str, str] = {}
+        """Endpoint -> why its newest deployment could not be opened (the one before it goes on answering)."""
+        self.listeners: list[Callable[[Hosted, list[Answered]], None]] = []
+        self._open: dict[str, Hosted] = {}
+        self._reservoirs: dict[str, Reservoir] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._recorder = Recorder(journal, also=self._write_samples)
+        self.refresh()
+        self._looker = threading.Thread(target=self._look, name="deployments", daemon=True)
+        self._looker.start()
+
+    # -- deployments ----------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Opens what is new or changed, then swaps, then closes what it replaced once that has answered its calls."""
+        with self._lock:
+            wanted = {info.name: info for info in self.deployments.list()}
+            for name, info in wanted.items():
+                old = self._open.get(name)
+                if old is None or old.info.export_id != info.export_id:
+                    self._swap(name, info, old)
+            for name in set(self._open) - set(wanted):
+                self._open.pop(name).endpoint.close()
+                self.problems.pop(name, None)
+
+    def _swap(self, name: str, info: Any, old: Hosted | None) -> None:
+        try:
+            endpoint = Endpoint.open(Path(info.folder), threads=self.workers)
+        except (LuthierError, OSError) as error:
+            self.problems[name] = str(error)
+            return
+        self._open[name] = Hosted(info, endpoint, self._reservoir(name))
+        self.problems.pop(name, None)
+        if old is not None:
+            old.endpoint.close()
+
+    def _reservoir(self, name: str) -> Reservoir | None:
+        if self.samples is None:
+            return None
+        # A new deployment starts a new sample: another model's embeddings cannot be compared with this one's reference.
+        self._reservoirs[name] = Reservoir(sample_path(self.samples, name))
+        return self._reservoirs[name]
+
+    def _look(self) -> None:
+        while not self._stop.wait(LOOK_EVERY_S):
+            try:
+                self.refresh()
+            except Exception:
+                logging.getLogger("luthier.serve").exception("the deployments could not be read; the present ones go on")
+
+    def _write_samples(self) -> None:
+        for reservoir in list(self._reservoirs.values()):
+            reservoir.write()
+
+    def get(self, name: str) -> Hosted:
+        """The endpoint as it is served now; raises ``UnknownName``."""
+        found = self._open.get(name)
+        if found is None:
+            if name in self.problems:
+                raise UnknownName(f"endpoint {name!r} cannot be served: {self.problems[name]}", "deploy an export that is whole")
+            raise UnknownName.among("endpoint", name, self._open)
+        return found
+
+    def all(self) -> list[Hosted]:
+        """Every endpoint by name."""
+        return [self._open[name] for name in sorted(self._open)]
+
+    @property
+    def ready(self) -> bool:
+        """Whether something is deployed and everything deployed is open."""
+        return bool(self._open) and not self.problems
+
+    @property
+    def dropped(self) -> int:
+        """Journal events that could not be kept."""
+        return self._recorder.dropped
+
+    # -- answering ------------------------------------------------------------------------------------------------
+
+    async def predict(self, name: str, examples: Sequence[Example]) -> list[Answered]:
+        """Answers and journals; a call that meets a swap goes to the successor."""
+        while True:
+            hosted = self.get(name)
+            try:
+                answers = await hosted.endpoint.predict(examples)
+            except Closed:
+                if self._open.get(name) is hosted:
+                    raise
+                continue
+            except LuthierError as error:
+                self.failed(name, error)
+                raise
+            self._note(hosted, examples, answers)
+            return answers
+
+    def _note(self, hosted: Hosted, examples: Sequence[Example], answers: list[Answered]) -> None:
+        task, keep = hosted.endpoint.task, self.keep_text
+        events: list[Event] = [
+            PredictionAnswered(
+                endpoint=hosted.info.name,
+                id=one.prediction.id,
+                export=hosted.info.export_id,
+                output=one.prediction.output,
+                confidence=one.prediction.confidence,
+                abstained=one.prediction.abstained,
+                out_of_scope=one.prediction.out_of_scope,
+                tokens=one.tokens,
+                latency_ms=round(one.latency_ms, 3),
+                batch=one.batch,
+                text=keep(task.text(example)) if keep else "",
+            )
+            for example, one in zip(examples, answers, strict=True)
+        ]
+        self._recorder.record(events)
+        for listener in self.listeners:
+            listener(hosted, answers)
+
+    def failed(self, name: str, error: LuthierError) -> None:
+        """Journals that an endpoint could not answer."""
+        self._recorder.record([PredictionFailed(endpoint=name, code=error.code, message=error.message, at=time.time())])
+
+    def close(self) -> None:
+        """Answers what is queued, writes the journal and ends."""
+        self._stop.set()
+        self._looker.join()
+        for hosted in self._open.values():
+            hosted.endpoint.close()
+        self._open.clear()
+        self._recorder.close()

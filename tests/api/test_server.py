@@ -1,0 +1,181 @@
+"""The HTTP door: predict, batches, scores, feedback, health, metrics, and one error shape with a request id on everything."""
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from luthier.api import create_app
+from luthier.api.errors import STATUS
+from luthier.core import errors
+from luthier.stages.serve import engine
+from luthier.store.database import connect
+from luthier.store.journal import Journal
+
+PREDICT = "/api/v1/endpoints/support/predict"
+
+
+@pytest.fixture(scope="module")
+def journal(tmp_path_factory):
+    return Journal(connect(f"sqlite:///{tmp_path_factory.mktemp('api') / 'journal.db'}"))
+
+
+@pytest.fixture(scope="module")
+def client(export_folder, journal):
+    info = SimpleNamespace(name="support", task="text-classification", export_id="export-1", model_id="model-1", folder=export_folder)
+    service = SimpleNamespace(endpoints=SimpleNamespace(list=lambda: [info]), journal=journal)
+    app = create_app(service, workers=1, keep_text=lambda text: text.replace("4111111111111111", "<CARD>"))
+    with TestClient(app, raise_server_exceptions=False) as opened:
+        yield opened
+
+
+def _is_an_error(response, status: int) -> dict:
+    assert response.status_code == status, response.text
+    assert response.headers["x-request-id"]
+    assert set(response.json()) == {"error"}
+    assert set(response.json()["error"]) == {"message", "type", "param", "code", "hint"}
+    return response.json()["error"]
+
+
+def test_one_text_one_answer(client):
+    response = client.post(PREDICT, json={"text": "where is my order"})
+    assert response.status_code == 200
+    answer = response.json()
+    assert set(answer) == {"id", "label", "confidence", "abstained", "out_of_scope", "latency_ms"}
+    assert 0 < answer["confidence"] <= 1
+    assert client.post(PREDICT, json={"text": "where is my order"}).json()["id"] == answer["id"]
+
+
+def test_batches_and_scores(client):
+    response = client.post(PREDICT, json={"texts": ["refund please", "change my address"], "scores": True})
+    first, second = response.json()["answers"]
+    assert first["id"] != second["id"]
+    assert list(first["scores"].values()) == sorted(first["scores"].values(), reverse=True)
+    assert sum(first["scores"].values()) == pytest.approx(1, abs=1e-3)
+    assert next(iter(first["scores"])) == first["label"]
+
+
+def test_what_is_served_is_listed(client):
+    listed = client.get("/api/v1/endpoints").json()["endpoints"]
+    assert [one["name"] for one in listed] == ["support"]
+    one = client.get("/api/v1/endpoints/support").json()
+    assert one["export"] == "export-1"
+    assert len(one["labels"]) > 5
+
+
+def test_answers_and_judgements_are_journaled(client, journal):
+    answer = client.post(PREDICT, json={"text": "my card 4111111111111111 was charged twice"}).json()
+    given = {"id": answer["id"], "thumbs": "down", "right": "double_charge", "comment": "no"}
+    assert client.post("/api/v1/endpoints/support/feedback", json=given).status_code == 202
+    end = time.time() + 5
+    while time.time() < end and not [one for one in journal.all(names=("prediction.answered",)) if one.body["id"] == answer["id"]]:
+        time.sleep(0.05)
+    (kept,) = [one.body for one in journal.all(names=("prediction.answered",)) if one.body["id"] == answer["id"]]
+    assert kept["text"] == "my card <CARD> was charged twice"
+    assert kept["output"] == answer["label"]
+    (judged,) = [one.body for one in journal.all(names=("feedback.given",)) if one.body["id"] == answer["id"]]
+    assert judged["right"] == "double_charge"
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[1]", b'{"text": ""}', b'{"text": 3}', b'{"texts": []}', b'{"text": "a", "scores": 1}', b"\xff", b"[" * 5000]
+)
+def test_a_wrong_body_is_refused_with_a_reason(client, body):
+    error = _is_an_error(client.post(PREDICT, content=body), 400)
+    assert error["code"] == "invalid_input"
+    assert error["hint"]
+
+
+def test_limits(client):
+    _is_an_error(client.post(PREDICT, json={"texts": ["a"] * 257}), 400)
+    _is_an_error(client.post(PREDICT, content=b'{"text": "' + b"a" * 8_000_001 + b'"}'), 413)
+    assert client.post(PREDICT, json={"text": "a " * 100_000}).status_code == 200
+
+
+def test_unknown_endpoints_are_named_with_the_nearest(client):
+    error = _is_an_error(client.post("/api/v1/endpoints/suport/predict", json={"text": "a"}), 404)
+    assert error["hint"] == "did you mean 'support'?"
+
+
+def test_every_route_has_the_one_error_shape(client):
+    _is_an_error(client.get("/nothing"), 404)
+    checked = 0
+    for route in _routes(client.app):
+        path = route.path.replace("{name}", "support")
+        wrong = next(method for method in ("DELETE", "PUT") if method not in route.methods)
+        assert _is_an_error(client.request(wrong, path), 405)["code"] == "method_not_allowed"
+        if "{name}" in route.path:
+            method = "POST" if "POST" in route.methods else "GET"
+            body = {"text": "a", "id": "1", "thumbs": "up"} if "predict" in path else {"id": "1", "thumbs": "up"}
+            response = client.request(method, route.path.replace("{name}", "missing"), json=body)
+            _is_an_error(response, 404)
+        checked += 1
+    assert checked >= 8
+    _is_an_error(client.post("/api/v1/endpoints/support/feedback", json={"id": "1", "thumbs": "sideways"}), 422)
+    _is_an_error(client.post("/api/v1/endpoints/support/feedback", json={"id": "1"}), 400)
+
+
+def _routes(app) -> list[Route]:
+    found: dict[str, SimpleNamespace] = {}
+    for path, methods in app.openapi()["paths"].items():
+        found[path] = SimpleNamespace(path=path, methods={method.upper() for method in methods})
+    found["/api/v1/openapi.json"] = SimpleNamespace(path="/api/v1/openapi.json", methods={"GET"})
+    return list(found.values())
+
+
+def test_a_defect_says_nothing_of_the_message(client, monkeypatch):
+    async def broken(self, examples):
+        raise RuntimeError("secret text of a customer")
+
+    monkeypatch.setattr(engine.Endpoint, "predict", broken)
+    response = client.post(PREDICT, json={"text": "a"})
+    assert _is_an_error(response, 500)["code"] == "internal"
+    assert "secret" not in response.text
+
+
+def test_overload_is_said_at_once(client, monkeypatch):
+    async def full(self, examples):
+        raise errors.Overloaded("too many wait", "try again")
+
+    monkeypatch.setattr(engine.Endpoint, "predict", full)
+    response = client.post(PREDICT, json={"text": "a"})
+    assert _is_an_error(response, 503)["type"] == "overloaded"
+    assert int(response.headers["retry-after"]) >= 1
+
+
+def test_request_ids_are_kept_when_plain(client):
+    assert client.get("/healthz", headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"
+    assert client.get("/healthz", headers={"x-request-id": "a b\t" * 40}).headers["x-request-id"] != "a b\t" * 40
+
+
+def test_health_readiness_and_metrics(client):
+    assert client.get("/healthz").json() == {"status": "alive"}
+    assert client.get("/readyz").json()["ready"] is True
+    client.post(PREDICT, json={"text": "where is my parcel"})
+    page = client.get("/metrics").text
+    for name in ("luthier_requests_total", "luthier_request_seconds_bucket", "luthier_batch_examples", "luthier_confidence",
+                 "luthier_abstained", "luthier_labels_total", "luthier_waiting_examples", "luthier_errors_total"):  # fmt: skip
+        assert name in page
+    assert 'route="/api/v1/endpoints/{name}/predict"' in page
+
+
+def test_nothing_deployed_is_not_ready(journal):
+    service = SimpleNamespace(endpoints=SimpleNamespace(list=list), journal=journal)
+    with TestClient(create_app(service)) as empty:
+        assert empty.get("/readyz").status_code == 503
+
+
+def test_every_error_class_has_a_status():
+    named = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.LuthierError)]
+    assert [one for one in named if one is not errors.LuthierError and not any(cls in STATUS for cls in one.__mro__)] == []
+
+
+def test_the_server_writes_its_samples(export_folder, journal, tmp_path: Path):
+    info = SimpleNamespace(name="support", task="text-classification", export_id="export-1", model_id="model-1", folder=export_folder)
+    service = SimpleNamespace(endpoints=SimpleNamespace(list=lambda: [info]), journal=journal)
+    with TestClient(create_app(service, workers=1, samples=tmp_path)) as one:
+        one.post(PREDICT, json={"text": "hello"})
+    assert (tmp_path / "support.npz").exists()
