@@ -1,0 +1,110 @@
+"""Jobs as rows with a lease: who works on one, until when; moves apply only while the token still matches.
+
+A lease is (owner, token, expiry). The holder extends it by a heartbeat. It is void when it ran out, or when its owner is a process
+of this machine that is gone; so a killed runner can be started again at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+from sqlalchemy import Engine, insert, select, update
+
+from luthier.core.errors import Conflict
+from luthier.core.job import State, may_move
+from luthier.store.database import JOBS
+
+LEASE_S = 30.0
+
+
+def owner() -> str:
+    """This process: host, process id and when it started (so that a reused id is not mistaken)."""
+    pid = os.getpid()
+    return f"{socket.gethostname()}:{pid}:{psutil.Process(pid).create_time():.0f}"
+
+
+def gone(name: str) -> bool:
+    """Whether the owner is a process of this machine that runs no more."""
+    host, _, rest = name.partition(":")
+    pid, _, started = rest.partition(":")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        return f"{psutil.Process(int(pid)).create_time():.0f}" != started
+    except psutil.NoSuchProcess:
+        return True
+
+
+class Leases:
+    """The jobs table, seen as leases."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @contextlib.contextmanager
+    def held(self, job: str, run: str, stage: str) -> Iterator[str]:
+        """Holds the job while the block runs; raises ``Conflict`` when somebody alive holds it. Gives the token."""
+        token = self._take(job, run, stage)
+        stop = threading.Event()
+        heart = threading.Thread(target=self._beat, args=(job, token, stop), daemon=True)
+        heart.start()
+        try:
+            yield token
+        finally:
+            stop.set()
+            heart.join(timeout=1)
+            self._change(job, token, {"lease_owner": "", "lease_token": "", "lease_expires_at": 0.0})
+
+    def _take(self, job: str, run: str, stage: str) -> str:
+        token, now = secrets.token_hex(8), time.time()
+        lease = {"lease_owner": owner(), "lease_token": token, "lease_expires_at": now + LEASE_S, "updated_at": now}
+        with self.engine.begin() as connection:
+            row = connection.execute(select(JOBS).where(JOBS.c.id == job)).first()
+            if row is None:
+                fresh = {"id": job, "run": run, "stage": stage, "state": "queued", "artifact": "", "error": {}}
+                connection.execute(insert(JOBS), [fresh | lease])
+                return token
+            if row.lease_token and row.lease_expires_at > now and not gone(row.lease_owner):
+                raise Conflict(
+                    f"{stage} of run {row.run!r} is being done by {row.lease_owner}",
+                    "wait until it ends, or give this run another name or LUTHIER_HOME",
+                )
+            done = connection.execute(
+                update(JOBS).where(JOBS.c.id == job, JOBS.c.lease_token == row.lease_token).values(run=run, state="queued", **lease)
+            )
+            if done.rowcount != 1:
+                raise Conflict(f"{stage} of run {run!r} was taken by another process just now", "wait until it ends")
+        return token
+
+    def _beat(self, job: str, token: str, stop: threading.Event) -> None:
+        while not stop.wait(LEASE_S / 5):
+            self._change(job, token, {"lease_expires_at": time.time() + LEASE_S})
+
+    def _change(self, job: str, token: str, values: dict[str, Any]) -> bool:
+        with self.engine.begin() as connection:
+            done = connection.execute(update(JOBS).where(JOBS.c.id == job, JOBS.c.lease_token == token).values(**values))
+        return bool(done.rowcount == 1)
+
+    def move(self, job: str, token: str, new: State, **values: Any) -> State:
+        """Moves the job to ``new`` if that is legal and the token still matches; gives the state it had. Raises ``Conflict`` otherwise."""
+        with self.engine.connect() as connection:
+            old: State = connection.execute(select(JOBS.c.state).where(JOBS.c.id == job)).scalar_one()
+        if not may_move(old, new):
+            raise Conflict(f"job {job} is {old} and cannot become {new}")
+        if not self._change(job, token, {"state": new, "updated_at": time.time(), **values}):
+            raise Conflict(f"job {job} was taken over by another process", "its lease ran out: is this machine overloaded?")
+        return old
+
+    def all(self, run: str = "") -> list[dict[str, Any]]:
+        """Every job as a dictionary, newest first."""
+        query = select(JOBS).order_by(JOBS.c.updated_at.desc())
+        with self.engine.connect() as connection:
+            return [dict(row._mapping) for row in connection.execute(query.where(JOBS.c.run == run) if run else query)]

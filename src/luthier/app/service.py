@@ -1,0 +1,279 @@
+"""Every use case, one method each; doors (CLI, REST, notebook) are a few lines over it. The only writer of state."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, update
+
+from luthier.app.endpoints import EndpointInfo, Endpoints
+from luthier.app.leases import Leases
+from luthier.app.planning import make_plan
+from luthier.app.runs import Runner, run_id
+from luthier.catalog import cards
+from luthier.core.errors import GateRefused
+from luthier.core.events import (
+    EndpointDeployed,
+    EndpointRemoved,
+    Event,
+    FeedbackGiven,
+    GateDecided,
+    RunFinished,
+    RunStarted,
+    StageProgressed,
+)
+from luthier.core.plan import Plan
+from luthier.core.spec import Spec
+from luthier.core.types import Artifact
+from luthier.store import files
+from luthier.store.database import RUNS
+from luthier.store.journal import Journal
+from luthier.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    from luthier.stages.watch.summary import WatchSummary
+
+
+@dataclass
+class RunResult:
+    """What a whole run made."""
+
+    run: str
+    dataset: Artifact
+    model: Artifact
+    evaluation: Artifact
+    export: Artifact
+    endpoint: EndpointInfo | None = None
+    seconds: float = 0.0
+    report: str = ""
+    reasons: list[str] = field(default_factory=list)
+
+
+class Service:
+    """Luthier in one workspace. ``sinks`` are functions that take every event."""
+
+    def __init__(self, home: str | Path = "", sinks: Sequence[Callable[[Event], None]] = ()) -> None:
+        self.workspace = Workspace(home)
+        self.sinks = list(sinks)
+        self._about = ""
+        self._last_progress = 0.0
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The journal of the workspace."""
+        return Journal(self.workspace.engine())
+
+    @cached_property
+    def endpoints(self) -> Endpoints:
+        """The endpoints of the workspace."""
+        return Endpoints(self.workspace.engine(), self.workspace)
+
+    @cached_property
+    def leases(self) -> Leases:
+        """The jobs of the workspace."""
+        return Leases(self.workspace.engine())
+
+    @cached_property
+    def _runner(self) -> Runner:
+        self.workspace.sweep()
+        return Runner(self.workspace, self.leases, self.emit)
+
+    def emit(self, event: Event) -> None:
+        """Journals an event (progress at most once a second) and hands it to the sinks."""
+        if not isinstance(event, StageProgressed) or event.at - self._last_progress >= 1:
+            if isinstance(event, StageProgressed):
+                self._last_progress = event.at
+            self.journal.append([event], about=self._about)
+        for sink in self.sinks:
+            sink(event)
+
+    # -- plan and run ---------------------------------------------------------------------------------------------
+
+    def plan(self, spec: Spec, start: Artifact | None = None, *, check_memory: bool = True) -> Plan:
+        """What would happen. ``start`` is the artifact that the work begins from: its own plan holds where the spec is silent."""
+        inherited = None
+        if start is not None:
+            inherited = Plan(**self.workspace.artifacts.manifest(start.id)["plan"])
+            spec = spec.model_copy(
+                update={"task": inherited.task, "model": inherited.model} | spec.model_dump(include=spec.model_fields_set)
+            )
+        return make_plan(spec, inherited=inherited, check_memory=check_memory)
+
+    def run(self, plan: Plan) -> RunResult:
+        """The whole path: prepare, train, evaluate, export, deploy. What is done already is reused; a killed run goes on."""
+        run, start = run_id(plan), time.time()
+        self._begin(run, plan)
+        try:
+            dataset = self.prepare(plan, run)
+            model = self.train(plan, dataset, run)
+            evaluation = self.evaluate(plan, model, run)
+            export = self.export(plan, evaluation, run)
+            result = RunResult(run, dataset, model, evaluation, export, report=str(Path(evaluation.path) / "report.html"))
+            if plan.deploy.endpoint:
+                result.endpoint = self.deploy(export, plan.deploy.endpoint, force=plan.deploy.force)
+        except BaseException as error:
+            self._end(run, "cancelled" if isinstance(error, KeyboardInterrupt) else "failed")
+            raise
+        result.seconds = time.time() - start
+        self._end(run, "succeeded")
+        self.emit(RunFinished(run=run, seconds=result.seconds))
+        return result
+
+    def _begin(self, run: str, plan: Plan) -> None:
+        self._about = run
+        row = {"id": run, "name": plan.name, "state": "running", "plan": plan.model_dump(mode="json"), "created_at": time.time()}
+        with self.workspace.engine().begin() as connection:
+            resumed = connection.execute(delete(RUNS).where(RUNS.c.id == run)).rowcount > 0
+            connection.execute(insert(RUNS), [row | {"finished_at": 0.0}])
+        self.emit(RunStarted(run=run, resumed=resumed))
+
+    def _end(self, run: str, state: str) -> None:
+        with self.workspace.engine().begin() as connection:
+            connection.execute(update(RUNS).where(RUNS.c.id == run).values(state=state, finished_at=time.time()))
+
+    def _base(self, plan: Plan) -> dict[str, str]:
+        return {"base": str(cards.locate(cards.find(plan.model)))}
+
+    def prepare(self, plan: Plan, run: str = "") -> Artifact:
+        """A dataset from files."""
+        return self._runner.stage("prepare", plan, run or run_id(plan), {}, self._base(plan))
+
+    def train(self, plan: Plan, dataset: Artifact, run: str = "") -> Artifact:
+        """A model from a dataset."""
+        return self._runner.stage("train", plan, run or run_id(plan), {"dataset": dataset}, self._base(plan))
+
+    def evaluate(self, plan: Plan, model: Artifact, run: str = "") -> Artifact:
+        """An evaluation of a model on its dataset's test split, against the deployed one and any earlier one that the plan names."""
+        others = self._base(plan)
+        current = self._current(plan, model)
+        if current:
+            others["current"] = current
+        if plan.evaluate.compare_to:
+            others["earlier"] = self.evaluation_of(plan.evaluate.compare_to).path
+        return self._runner.stage("evaluate", plan, run or run_id(plan), {"dataset": self._dataset(model), "model": model}, others)
+
+    def export(self, plan: Plan, evaluation: Artifact, run: str = "") -> Artifact:
+        """An export of an evaluated model."""
+        artifacts = self.workspace.artifacts
+        model = next(a for a in artifacts.lineage(evaluation.id) if a.kind == "model")
+        parents = {"dataset": self._dataset(model), "model": model, "evaluation": evaluation}
+        return self._runner.stage("export", plan, run or run_id(plan), parents)
+
+    def _dataset(self, model: Artifact) -> Artifact:
+        return next(a for a in self.workspace.artifacts.lineage(model.id) if a.kind == "dataset")
+
+    def _current(self, plan: Plan, model: Artifact) -> str:
+        """The evaluation's folder of the model that the endpoint answers with now ("" when there is none, or it is this model)."""
+        for info in self.endpoints.list():
+            if info.name == plan.deploy.endpoint and info.model_id != model.id:
+                return str(self.workspace.artifacts.root / info.evaluation_id)
+        return ""
+
+    # -- artifacts ------------------------------------------------------------------------------------------------
+
+    def artifact(self, name: str, kind: str = "") -> Artifact:
+        """An artifact by id or by name (then the newest)."""
+        return self.workspace.artifacts.get(name, kind)
+
+    def evaluation_of(self, name: str) -> Artifact:
+        """The newest evaluation of a model, or the evaluation itself; raises ``GateRefused`` when the model has none."""
+        artifacts = self.workspace.artifacts
+        found = artifacts.get(name) if name.startswith("evaluation-") else artifacts.get(name, "model")
+        if found.kind == "evaluation":
+            return found
+        judged = [a for a in artifacts.all("evaluation") if found.id in a.parents]
+        if not judged:
+            raise GateRefused(f"{found.id} has no evaluation", f"luthier evaluate {found.id}")
+        return judged[-1]
+
+    def export_of(self, name: str) -> Artifact:
+        """The newest export of a model (by id or name), or the export itself; raises ``GateRefused`` when there is none."""
+        artifacts = self.workspace.artifacts
+        if name.startswith("export-"):
+            return artifacts.get(name)
+        model = artifacts.get(name, "model")
+        made = [a for a in artifacts.all("export") if model.id in a.parents]
+        if not made:
+            evaluation = self.evaluation_of(model.id)
+            raise GateRefused(f"{model.id} has no export", f"luthier export {evaluation.id}")
+        return made[-1]
+
+    def evaluation(self, artifact: Artifact) -> dict[str, Any]:
+        """What ``evaluation.json`` says."""
+        found: dict[str, Any] = files.read_json(Path(artifact.path) / "evaluation.json")
+        return found
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run, newest first."""
+        from sqlalchemy import select
+
+        with self.workspace.engine().connect() as connection:
+            rows = connection.execute(select(RUNS).order_by(RUNS.c.created_at.desc())).all()
+        return [dict(row._mapping) | {"jobs": self.leases.all(row.id)} for row in rows]
+
+    # -- endpoints ------------------------------------------------------------------------------------------------
+
+    def deploy(self, export: Artifact, endpoint: str, *, force: bool = False) -> EndpointInfo:
+        """Makes an endpoint answer with an export, if the gate passes.
+
+        ``force`` overrules a missed bar (never a missing evaluation) and is journaled.
+        """
+        artifacts = self.workspace.artifacts
+        artifacts.check(export.id)
+        lineage = {a.kind: a for a in list(artifacts.lineage(export.id))[::-1]}
+        if "evaluation" not in lineage:
+            raise GateRefused(f"{export.id} has no evaluation", "a model without an evaluation cannot be deployed")
+        plan = Plan(**artifacts.manifest(lineage["evaluation"].id)["plan"])
+        passed, reasons = self._gate(lineage["evaluation"], plan, endpoint, lineage["model"])
+        self.emit(GateDecided(gate=f"deploy {endpoint}", passed=passed, reasons=reasons))
+        if not passed and not force:
+            raise GateRefused(
+                f"{lineage['model'].id} is not deployed to {endpoint!r}: " + "; ".join(reasons),
+                "improve the model, lower the bar in the recipe (evaluate.bars), or deploy with force",
+            )
+        info = self.endpoints.put(
+            endpoint, task=plan.task, export=export.id, evaluation=lineage["evaluation"].id, model=lineage["model"].id
+        )
+        self.emit(EndpointDeployed(endpoint=endpoint, export=export.id, model=info.model_id, forced=not passed))
+        return info
+
+    def _gate(self, evaluation: Artifact, plan: Plan, endpoint: str, model: Artifact) -> tuple[bool, list[str]]:
+        from luthier.stages.evaluate import gate
+
+        current = None
+        for info in self.endpoints.list():
+            if info.name == endpoint and info.model_id != model.id:
+                current = self.evaluation(self.artifact(info.evaluation_id))
+        return gate.decide(self.evaluation(evaluation), plan.evaluate, current)
+
+    def undeploy(self, endpoint: str) -> None:
+        """Takes an endpoint away."""
+        self.endpoints.remove(endpoint)
+        self.emit(EndpointRemoved(endpoint=endpoint))
+
+    def feedback(self, endpoint: str, identity: str, *, thumbs: str = "", right: Any = None, comment: str = "") -> None:
+        """A person's judgement of an answer."""
+        self.endpoints.get(endpoint)
+        event = FeedbackGiven.model_validate({"endpoint": endpoint, "id": identity, "thumbs": thumbs, "right": right, "comment": comment})
+        self.journal.append([event])
+
+    def watch(self, endpoint: str, window_s: float = 300.0) -> WatchSummary:
+        """The last ``window_s`` seconds of an endpoint: rates, latency, answers, feedback, drift."""
+        from luthier.stages.watch.summary import summarise
+
+        info = self.endpoints.get(endpoint)
+        return summarise(self.journal, endpoint, info.folder, time.time(), window_s, samples=self.workspace.samples)
+
+    def model_table(self) -> list[dict[str, Any]]:
+        """The catalog with what can be used right now, and why not."""
+        rows = []
+        for card in cards.list_cards():
+            usable, why_not = cards.availability(card)
+            rows.append(json.loads(card.model_dump_json()) | {"usable": usable, "why_not": why_not})
+        return rows

@@ -1,0 +1,297 @@
+"""Every command: a few lines over ``app.service``. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from luthier.app.service import Service
+    from luthier.core.plan import Plan
+    from luthier.core.types import Artifact
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="From a file of examples to a deployed model that is watched.",
+)
+
+Sets = Annotated[list[str] | None, typer.Option("--set", "-s", help="dotted.path=value, e.g. train.epochs=3")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+def _service(*, progress: bool = True, as_json: bool = False) -> Service:
+    from luthier.app.service import Service
+    from luthier.core import registry
+
+    name = "jsonl" if as_json else "terminal"
+    return Service(sinks=[registry.get("sinks", name).open("")] if progress else [])
+
+
+def _recipe(recipe: Path, sets: list[str] | None) -> Any:
+    from luthier.core.spec import make_spec, override, read_spec
+
+    written = read_spec(recipe).model_dump(exclude_unset=True)
+    return make_spec(override(written, sets or []), str(recipe))
+
+
+def _settings(sets: list[str] | None, **given: Any) -> Any:
+    from luthier.core.spec import make_spec, override
+
+    return make_spec(override({key: value for key, value in given.items() if value}, sets or []))
+
+
+def _done(artifact: Artifact, as_json: bool) -> None:
+    from luthier.cli import show
+
+    if as_json:
+        show.as_json({"id": artifact.id, "kind": artifact.kind, "path": artifact.path, "parents": artifact.parents})
+    else:
+        show.out.print(f"{artifact.id}\n{artifact.path}")
+
+
+@app.command()
+def run(
+    recipe: Path,
+    sets: Sets = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show the plan, run nothing")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a recipe: prepare, train, evaluate, export, deploy; a killed run goes on where it was."""
+    from luthier.cli import show
+
+    service = _service(as_json=as_json)
+    plan = service.plan(_recipe(recipe, sets))
+    show.plan_table(plan)
+    if dry_run:
+        return
+    result = service.run(plan)
+    answers = _ask(service, plan.deploy.endpoint, plan.ask) if result.endpoint and plan.ask else []
+    if as_json:
+        made = {kind: getattr(result, kind).id for kind in ("dataset", "model", "evaluation", "export")}
+        show.as_json({"run": result.run, **made, "answers": answers, "report": result.report, "seconds": result.seconds})
+        return
+    for text, answer in zip(plan.ask, answers, strict=False):
+        _show_answer(text, answer)
+    show.out.print(f"\nreport: {result.report}")
+    if result.endpoint:
+        show.out.print(f"serve it: luthier serve    watch it: luthier watch {result.endpoint.name}")
+
+
+def _ask(service: Service, endpoint: str, texts: list[str]) -> list[Any]:
+    """The answers of the deployed endpoint, over HTTP from a server of our own on a free port."""
+    from luthier.app.asking import ask
+
+    return ask(service, endpoint, texts)
+
+
+def _show_answer(text: str, answer: dict[str, Any]) -> None:
+    from rich.markup import escape
+
+    from luthier.cli import show
+
+    sure = "[yellow]not sure[/yellow]" if answer.get("abstained") else f"{answer['confidence']:.0%}"
+    label = answer.get("label", answer.get("labels"))
+    show.out.print(
+        f"  [dim]{escape(text)}[/dim]\n    → [bold]{escape(str(label))}[/bold] {sure}, out of scope {answer['out_of_scope']:.2f}"
+    )
+
+
+@app.command()
+def plan(recipe: Path, sets: Sets = None, as_json: AsJson = False) -> None:
+    """Show what a recipe would do: every value, and where it came from."""
+    from luthier.cli import show
+
+    made = _service(progress=False).plan(_recipe(recipe, sets), check_memory=False)
+    show.as_json(made.model_dump(mode="json")) if as_json else show.plan_table(made, everything=True)
+
+
+@app.command()
+def prepare(
+    files: list[str],
+    sets: Sets = None,
+    name: str = "",
+    task: str = "text-classification",
+    model: str = "all-minilm-l6-v2",
+    columns: Annotated[list[str] | None, typer.Option("--map", help="task column=file column, e.g. text=body")] = None,
+    group: Annotated[str, typer.Option(help="column that never straddles a split")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="read, check and mask, write nothing")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check, mask and split files into a dataset."""
+    from luthier.cli import show
+
+    mapped = dict(pair.split("=", 1) for item in columns or [] for pair in item.split())
+    data = {"train": files} | ({"map": mapped} if mapped else {}) | ({"group": group} if group else {})
+    service = _service(as_json=as_json)
+    made = service.plan(_settings(sets, name=name or Path(files[0]).stem.replace("made:", ""), task=task, model=model, data=data))
+    if dry_run:
+        from luthier.stages.prepare import preview
+
+        show.as_json(preview(made))
+        return
+    _done(service.prepare(made), as_json)
+
+
+@app.command()
+def train(dataset: str, sets: Sets = None, method: str = "", effort: str = "", as_json: AsJson = False) -> None:
+    """Tune a model on a dataset."""
+    service = _service(as_json=as_json)
+    start = service.artifact(dataset, "dataset")
+    dials = {key: value for key, value in (("method", method), ("effort", effort)) if value}
+    _done(service.train(_planned(service, _settings(sets, train=dials), start), start), as_json)
+
+
+def _planned(service: Service, spec: Any, start: Artifact) -> Plan:
+    from luthier.cli import show
+
+    made = service.plan(spec, start)
+    show.plan_table(made)
+    return made
+
+
+@app.command()
+def evaluate(
+    model: str, sets: Sets = None, folds: int = 0, compare_to: Annotated[str, typer.Option("--against")] = "", as_json: AsJson = False
+) -> None:
+    """Judge a model honestly on its test rows."""
+    service = _service(as_json=as_json)
+    start = service.artifact(model, "model")
+    wished = {key: value for key, value in (("folds", folds), ("compare_to", compare_to)) if value}
+    _done(service.evaluate(_planned(service, _settings(sets, evaluate=wished), start), start), as_json)
+
+
+@app.command()
+def export(model: str, sets: Sets = None, as_json: AsJson = False) -> None:
+    """Make the graphs that serve an evaluated model."""
+    service = _service(as_json=as_json)
+    judged = service.evaluation_of(model)
+    _done(service.export(_planned(service, _settings(sets), judged), judged), as_json)
+
+
+@app.command()
+def deploy(model: str, endpoint: Annotated[str, typer.Option("--endpoint", "-e")], force: bool = False, as_json: AsJson = False) -> None:
+    """Make an endpoint answer with an export (or with the newest export of a model), if the gate passes."""
+    from luthier.cli import show
+
+    service = _service(as_json=as_json)
+    info = service.deploy(service.export_of(model), endpoint, force=force)
+    show.as_json({"endpoint": info.name, "export": info.export_id}) if as_json else show.out.print(
+        f"{info.name} answers with {info.export_id}"
+    )
+
+
+@app.command()
+def endpoints(remove: Annotated[str, typer.Option(help="take this endpoint away")] = "", as_json: AsJson = False) -> None:
+    """List the endpoints."""
+    from luthier.cli import show
+
+    service = _service(progress=False)
+    if remove:
+        service.undeploy(remove)
+    rows = [{"name": i.name, "task": i.task, "export": i.export_id, "model": i.model_id} for i in service.endpoints.list()]
+    show.as_json(rows) if as_json else show.table(rows, ["name", "task", "export", "model"])
+
+
+@app.command()
+def serve(host: str = "127.0.0.1", port: int = 8000, workers: Annotated[int, typer.Option(help="0: one a core")] = 0) -> None:
+    """Answer over HTTP for every endpoint of the workspace."""
+    from luthier.api import serve as serve_api
+
+    service = _service(progress=False)
+    serve_api(service, host=host, port=port, workers=workers, samples=service.workspace.samples)
+
+
+@app.command()
+def ask(endpoint: str, texts: list[str], scores: bool = False, as_json: AsJson = False) -> None:
+    """Ask an endpoint (in this process; it is journaled only by luthier serve)."""
+    from luthier.app.notebook import Endpoint
+    from luthier.cli import show
+
+    service = _service(progress=False)
+    answers = Endpoint(service, service.endpoints.get(endpoint)).predict(texts, scores=scores)
+    if as_json:
+        show.as_json(answers)
+    else:
+        for text, answer in zip(texts, answers, strict=True):
+            _show_answer(text, answer)
+
+
+@app.command()
+def watch(
+    endpoint: str,
+    window_s: float = 300,
+    once: Annotated[bool, typer.Option("--once", help="print one window and end")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show live rate, latency, label mix, confidence and drift."""
+    from luthier.cli import show
+    from luthier.cli.watch_view import render
+
+    service = _service(progress=False)
+    if as_json:
+        show.as_json(service.watch(endpoint, window_s).as_json())
+    elif once:
+        show.out.print(render(service.watch(endpoint, window_s)))
+    else:
+        import time
+
+        from rich.live import Live
+
+        with Live(render(service.watch(endpoint, window_s)), console=show.out, refresh_per_second=2) as live:
+            while True:
+                time.sleep(2)
+                live.update(render(service.watch(endpoint, window_s)))
+
+
+@app.command()
+def feedback(endpoint: str, identity: str, thumbs: str = "", right: str = "", comment: str = "") -> None:
+    """Judge an answer: --thumbs up|down, --right LABEL."""
+    _service(progress=False).feedback(endpoint, identity, thumbs=thumbs, right=right or None, comment=comment)
+
+
+@app.command()
+def models(
+    task: str = "", usable: Annotated[bool, typer.Option("--usable", help="only what works here now")] = False, as_json: AsJson = False
+) -> None:
+    """List the catalog, and what of it can be used on this machine right now."""
+    from luthier.cli import show
+
+    rows = [r for r in _service(progress=False).model_table() if (not usable or r["usable"]) and (not task or task in r.get("tasks", []))]
+    columns = ["id", "architecture", "parameters", "licence", "context_tokens", "usable", "why_not"]
+    show.as_json(rows) if as_json else show.table(rows, columns)
+
+
+@app.command()
+def plugins(as_json: AsJson = False) -> None:
+    """List every task, method, metric, format, runtime, executor, sink and baseline."""
+    from luthier.cli import show
+    from luthier.core import registry
+
+    found = {room: registry.names(room) for room in registry.ROOMS}
+    show.as_json(found) if as_json else show.table([{"room": k, "names": v} for k, v in found.items()], ["room", "names"])
+
+
+@app.command()
+def artifacts(kind: str = "", as_json: AsJson = False) -> None:
+    """List what was made: datasets, models, evaluations, exports."""
+    from luthier.cli import show
+
+    rows = [
+        {"id": a.id, "name": a.name, "size_MB": a.size_bytes / 1e6, "parents": list(a.parents)}
+        for a in _service(progress=False).workspace.artifacts.all(kind)
+    ]
+    show.as_json(rows) if as_json else show.table(rows, ["id", "name", "size_MB", "parents"])
+
+
+@app.command()
+def runs(as_json: AsJson = False) -> None:
+    """List runs and how they ended."""
+    from luthier.cli import show
+
+    rows = _service(progress=False).runs()
+    show.as_json(rows) if as_json else show.table(rows, ["id", "name", "state"])

@@ -1,0 +1,62 @@
+"""How things look in the terminal: errors, plans, tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from luthier.core.errors import LuthierError
+from luthier.core.plan import Plan
+from luthier.core.spec import SECTIONS
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def error_panel(error: LuthierError) -> None:
+    """The message, and the remedy below it."""
+    err.print(f"[red]error[/red] ({error.code}): {escape(error.message)}")
+    if error.hint:
+        err.print(f"  [cyan]→[/cyan] {escape(error.hint)}")
+
+
+def as_json(value: Any) -> None:
+    """JSON on standard output."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Rows as a table; a column's title is its key."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column.replace("_", " "), overflow="fold")
+    for row in rows:
+        made.add_row(*(escape(_cell(row.get(column, ""))) for column in columns))
+    out.print(made)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def plan_table(plan: Plan, *, everything: bool = False) -> None:
+    """What will happen. What was only defaulted is shown with ``everything``."""
+    err.print(f"[bold]plan {escape(plan.name)}[/bold]: {plan.task} with {plan.model}")
+    made = Table(box=None, pad_edge=False, show_header=False)
+    for section in SECTIONS:
+        for name, value in getattr(plan, section).model_dump().items():
+            origin = plan.origins.get(f"{section}.{name}", "default")
+            if everything or origin != "default":
+                made.add_row(f"  {section}.{name}", escape(_cell(value)), f"[dim]{escape(origin)}[/dim]")
+    err.print(made)
+    for note in plan.notes:
+        err.print(f"  [dim]· {escape(note)}[/dim]")

@@ -1,0 +1,42 @@
+"""An executor that runs nothing: it writes an empty result, so that everything around stages can be tried in milliseconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from luthier.core.events import StageFinished
+from luthier.core.job import Job
+from luthier.core.ports import Emit
+from luthier.store import files
+
+
+class Nothing:
+    """A job that is over."""
+
+    def wait(self) -> int:
+        """0."""
+        return 0
+
+    def cancel(self) -> None:
+        """Nothing to end."""
+
+
+class Dummy:
+    """See the module."""
+
+    name = "dummy"
+    summary = "runs nothing; for trying what is around a stage"
+
+    def refuses(self, job: Job) -> str:
+        """Nothing."""
+        return ""
+
+    def submit(self, job: Job, emit: Emit) -> Nothing:
+        """Writes ``out/dummy.json`` and says that the stage finished."""
+        files.write_json(Path(job.work) / "out" / "dummy.json", {"stage": job.stage, "job": job.id})
+        files.write_json(Path(job.work) / "done.json", {"dummy": True})
+        emit(StageFinished(stage=job.stage, seconds=0.0, summary={"dummy": True}))
+        return Nothing()
+
+
+plugin = Dummy()

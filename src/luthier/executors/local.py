@@ -1,0 +1,109 @@
+"""Runs a job as a process on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+from typing import IO, Any
+
+from luthier.core.events import NoteSaid, StageFailed, read_event
+from luthier.core.job import Job
+from luthier.core.ports import Emit
+from luthier.store import files
+
+
+class Process:
+    """A stage process. It holds a pipe to us: when we die, the pipe closes and it ends too."""
+
+    def __init__(self, process: subprocess.Popen[str], emit: Emit, stage: str) -> None:
+        self.process = process
+        self._stage = stage
+        self._said: deque[str] = deque(maxlen=40)
+        self._ended_with_word = False
+        self._readers = [
+            threading.Thread(target=self._read_events, args=(process.stdout, emit), daemon=True),
+            threading.Thread(target=self._read_errors, args=(process.stderr,), daemon=True),
+        ]
+        self._emit = emit
+        for reader in self._readers:
+            reader.start()
+
+    def _read_events(self, stream: IO[str], emit: Emit) -> None:
+        for line in stream:
+            try:
+                event = read_event(json.loads(line))
+            except (ValueError, KeyError, TypeError):
+                emit(NoteSaid(text=line.rstrip()[:2000]))
+                continue
+            self._ended_with_word |= event.name in ("stage.failed", "stage.finished")
+            emit(event)
+
+    def _read_errors(self, stream: IO[str]) -> None:
+        for line in stream:
+            self._said.append(line.rstrip())
+
+    def wait(self) -> int:
+        """Exit code; a process that ended without a word (killed, out of memory) is reported as failed."""
+        code = self.process.wait()
+        for reader in self._readers:
+            reader.join(timeout=10)
+        if not self._ended_with_word:
+            self._emit(StageFailed(stage=self._stage, error=_silent_end(code, list(self._said))))
+        return code
+
+    def cancel(self) -> None:
+        """SIGTERM, and after 5 s SIGKILL."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.terminate()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+def _silent_end(code: int, said: list[str]) -> dict[str, Any]:
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = "start the same command again: it goes on where it was"
+        if code == -signal.SIGKILL:
+            hint = "the machine may have run out of memory; " + hint
+        return {"code": "job_failed", "message": f"the stage process was ended by {name}", "hint": hint}
+    return {"code": "job_failed", "message": f"the stage process ended with code {code}: " + " | ".join(said[-5:]), "hint": ""}
+
+
+class Local:
+    """See the module."""
+
+    name = "local"
+    summary = "a process on this machine"
+
+    def refuses(self, job: Job) -> str:
+        """Nothing."""
+        return ""
+
+    def submit(self, job: Job, emit: Emit) -> Process:
+        """Starts ``python -m luthier.stages job.json``."""
+        path = Path(job.work) / "job.json"
+        files.write_text(path, job.model_dump_json(indent=1))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "luthier.stages", str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, "LUTHIER_PARENT": str(os.getpid()), "TOKENIZERS_PARALLELISM": "false"},
+            start_new_session=True,
+        )
+        return Process(process, emit, job.stage)
+
+
+plugin = Local()

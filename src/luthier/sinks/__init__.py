@@ -1,0 +1,1 @@
+"""Where events go while a run works; one file is one sink."""
