@@ -1,0 +1,46 @@
+"""Fixtures that several rooms' tests share; made once a test process."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+
+def _maker() -> ModuleType:
+    if "exported" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("exported", Path(__file__).parent / "exported.py")
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules["exported"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["exported"])
+    return sys.modules["exported"]
+
+
+@pytest.fixture(scope="session")
+def exported() -> ModuleType:
+    """The makers in ``tests/exported.py``."""
+    return _maker()
+
+
+@pytest.fixture(scope="session")
+def export_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list]:
+    """A finished export of a two-layer model to fp32 and int8: its job's folder, and the events it said."""
+    from luthier.stages import export
+
+    root = tmp_path_factory.mktemp("export")
+    job = _maker().export_job(root, layers=2, rows=320, max_label_change=1.0, max_metric_loss=1.0)
+    events: list = []
+    summary = export.run(job, events.append)
+    (root / "summary.json").write_text(__import__("json").dumps(summary))
+    (root / "job.json").write_text(job.model_dump_json())
+    return root, events
+
+
+@pytest.fixture(scope="session")
+def export_folder(export_run: tuple[Path, list]) -> Path:
+    """An exported folder that can be served."""
+    return export_run[0] / "work" / "out"
