@@ -22,7 +22,8 @@ import sys, time
 sys.path.insert(0, {bench!r})
 from real_data import banking77
 from trying import Setting, plan_of
-from luthier.stages.train.fit import FitRequest, fit
+from luthier.stages.train.fit import fit
+from luthier.stages.train.request import FitRequest
 setting = Setting(banking77("train", 1500), banking77("test", 100))
 plan = plan_of("full", "quick", epochs=9, fitted_head=False)
 fit(FitRequest(setting.task, setting.base, setting.schema, plan, setting.train, max_steps=2))

@@ -93,8 +93,9 @@ def folds(setting: Setting, method: str, work: Path) -> tuple[float, float]:
 
     from luthier.core import registry
     from luthier.stages.train.features import FeatureCache
-    from luthier.stages.train.fit import FitRequest, fit, prepare_model
+    from luthier.stages.train.fit import fit
     from luthier.stages.train.machine import choose
+    from luthier.stages.train.request import FitRequest, prepare_model
 
     plan = plan_of(method, EFFORTS[method], patience=0)
     start = time.perf_counter()

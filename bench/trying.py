@@ -46,8 +46,9 @@ class Setting:
 
         import torch
 
-        from luthier.stages.train.fit import FitRequest, fit
+        from luthier.stages.train.fit import fit
         from luthier.stages.train.machine import choose
+        from luthier.stages.train.request import FitRequest
 
         start = time.perf_counter()
         request = FitRequest(self.task, self.base, self.schema, plan, self.train, self.validation, self.judged, seed=seed)

@@ -60,7 +60,8 @@ def _base(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset, a base model and a model trained on it for a few steps."""
-    from luthier.stages.train.fit import FitRequest, fit
+    from luthier.stages.train.fit import fit
+    from luthier.stages.train.request import FitRequest
 
     root = tmp_path_factory.mktemp("evaluate")
     _base(root / "base")

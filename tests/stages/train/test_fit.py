@@ -13,7 +13,8 @@ from luthier.core.errors import NotPossible
 from luthier.core.events import CheckpointRefused, CheckpointWritten, Event
 from luthier.core.plan import TrainPlan
 from luthier.stages.inference import predict
-from luthier.stages.train.fit import FitRequest, fit
+from luthier.stages.train.fit import fit
+from luthier.stages.train.request import FitRequest
 
 QUICK: dict[str, Any] = {"epochs": 6, "batch_tokens": 96, "learning_rate": 2e-3, "head_learning_rate": 2e-2, "dropout": 0.1}
 

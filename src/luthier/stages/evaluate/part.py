@@ -203,7 +203,7 @@ def _flop_per_token(subject: Subject, plan: TrainPlan, items: Sequence[Item]) ->
 
 
 def _request(subject: Subject, plan: TrainPlan, train: Sequence[Item], validation: Sequence[Item], judged: Sequence[Example]) -> Any:
-    from luthier.stages.train.fit import FitRequest
+    from luthier.stages.train.request import FitRequest
 
     return FitRequest(
         task=subject.task,

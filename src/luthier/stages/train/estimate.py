@@ -9,8 +9,8 @@ import numpy as np
 
 from luthier.stages.inference import lengths_of
 from luthier.stages.train.batches import course
-from luthier.stages.train.fit import FitRequest
 from luthier.stages.train.machine import Machine
+from luthier.stages.train.request import FitRequest
 
 SAVE_S = 0.1
 """Pictures, JSON and copying the tokenizer."""

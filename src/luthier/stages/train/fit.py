@@ -1,8 +1,7 @@
 """The training loop, one for all tasks and methods; evaluation uses it too, for folds and for baselines.
 
-All chance follows from (seed, epoch) for the order of batches and (seed, step) for dropout, so a training that goes on from a checkpoint
-makes
-exactly the steps that an uninterrupted one makes.
+All chance follows from (seed, epoch) for the order of batches and (seed, step) for dropout, so a training that goes on from a
+checkpoint makes exactly the steps that an uninterrupted one makes.
 """
 
 from __future__ import annotations
@@ -20,79 +19,19 @@ import numpy as np
 from luthier.core import registry
 from luthier.core.events import NoteSaid, StageProgressed, StepFinished
 from luthier.core.plan import TrainPlan
-from luthier.core.ports import Emit, Task
-from luthier.core.types import Arrays, Example, Item, Schema, content_id
+from luthier.core.ports import Emit
+from luthier.core.types import Arrays, Item, content_id
 from luthier.stages.inference import HIDDEN, answers, forward, gather, lengths_of, tensors
 from luthier.stages.train.batches import Course, course
 from luthier.stages.train.checkpoint import Checkpoints, Saved
 from luthier.stages.train.features import FeatureCache
 from luthier.stages.train.judging import judge
 from luthier.stages.train.optimizer import AVERAGE_EVERY, AdamW, Average, schedule
+from luthier.stages.train.request import FitRequest, FitResult, autocast, prepare_model, silent, step_seed
 from luthier.stages.train.weights import class_weights
 
 CURVE_POINTS = 200
 PROGRESS_EVERY_S = 0.5
-
-
-def silent(event: Any) -> None:
-    """Says nothing."""
-
-
-@dataclass(frozen=True)
-class FitRequest:
-    """What to train, on what, and how.
-
-    ``train``/``validation``: encoded items (with cached lower parts under ``hidden`` from ``FeatureCache.attach``, or without: then they
-    are computed here).
-    ``judged``: the validation items' examples, for the metric; without them (or without validation) the last weights are kept.
-    ``checkpoints``: a folder that survives; ``None``: nothing is written. ``max_steps``: stop there (0: as the plan says).
-    ``precision``: fp32 or bf16. ``peak_flops``: of this machine, for MFU (0: not reported). ``flop_per_token``: of this training.
-    """
-
-    task: Task
-    base: Path
-    schema: Schema
-    plan: TrainPlan
-    train: Sequence[Item]
-    validation: Sequence[Item] = ()
-    judged: Sequence[Example] = ()
-    seed: int = 17
-    pretrained: bool = True
-    checkpoints: Path | None = None
-    features: Path | None = None
-    int8: bool = False
-    max_steps: int = 0
-    precision: str = "fp32"
-    device: str = "cpu"
-    peak_flops: float = 0.0
-    flop_per_token: float = 0.0
-    seconds_ahead: float = 0.0
-
-
-@dataclass
-class FitResult:
-    """What came of it. ``model`` is merged and in eval mode, with the best weights; ``validation_outputs`` are its answers on the
-    validation items.
-
-    ``seconds`` counts training, validation and caches over all tries; ``tokens`` are those trained on (without padding); ``flop`` the
-    counted work.
-    """
-
-    model: Any
-    validation_outputs: Arrays
-    best_metric: float
-    best_step: int
-    metric: str
-    steps: int
-    epochs: float
-    seconds: float
-    features_s: float
-    flop: float
-    tokens: int
-    curves: dict[str, list[dict[str, float]]]
-    trained_parameters: int
-    cut: int
-    stopped_early: bool = False
 
 
 @dataclass
@@ -273,7 +212,7 @@ class _Loop:
             batch = self.source.batch(numbers)
         else:
             batch = tensors(self.task, [self.train_items[n] for n in numbers], cut=self.cut, device=self.request.device)
-        with _autocast(self.request):
+        with autocast(self.request):
             outputs = forward(self.model, batch, self.cut)
             loss = self.task.loss(outputs, batch, self.request.schema, self.plan, self.weights)
         loss.backward()
@@ -416,28 +355,6 @@ class _Pooled:
 
         chosen = torch.as_tensor(numbers).to(self.hidden.device)
         return {HIDDEN: self.hidden.index_select(0, chosen), "labels": self.labels.index_select(0, chosen)}
-
-
-def prepare_model(request: FitRequest) -> Any:
-    """The task's model on its device, with the method applied."""
-    import torch
-
-    torch.manual_seed(request.seed)
-    plan = request.plan
-    model = request.task.load(request.base, request.schema, dropout=plan.dropout, pretrained=request.pretrained, seed=request.seed)
-    torch.manual_seed(request.seed)
-    return registry.get("methods", plan.method).apply(model, plan).to(request.device)
-
-
-def step_seed(seed: int, step: int) -> int:
-    """The seed of one step's dropout."""
-    return (seed * 1_000_003 + step * 7_919 + 12_345) & 0x7FFFFFFF
-
-
-def _autocast(request: FitRequest) -> Any:
-    import torch
-
-    return torch.autocast(request.device.split(":")[0], torch.bfloat16, enabled=request.precision == "bf16")
 
 
 def _touched_rows(model: Any) -> Any:

@@ -21,8 +21,8 @@ from luthier.core.types import Item, content_id
 from luthier.stages.inference import HIDDEN, forward, lengths_of, tensors
 from luthier.stages.train.batches import course
 from luthier.stages.train.features import int8_copy
-from luthier.stages.train.fit import FitRequest, prepare_model, step_seed
 from luthier.stages.train.optimizer import AdamW
+from luthier.stages.train.request import FitRequest, prepare_model, step_seed
 from luthier.stages.train.threads import cores
 from luthier.store import files
 

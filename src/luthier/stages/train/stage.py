@@ -90,8 +90,8 @@ def _request(job: Job, task: Task, base: Path, data: dict[str, Any], emit: Emit)
     """What ``fit`` gets, with the machine's choices in it, and the facts that the prediction needs."""
     import torch
 
-    from luthier.stages.train.fit import FitRequest
     from luthier.stages.train.machine import choose
+    from luthier.stages.train.request import FitRequest
 
     work, plan = Path(job.work), job.plan.train
     method = registry.get("methods", plan.method)
