@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -86,7 +87,10 @@ def _choose(texts: list[str], right: Any, strata: list[str], groups: list[str], 
 def _parts(strata: list[str], groups: list[str], seed: int) -> tuple[Any, Any]:
     from sklearn.model_selection import StratifiedGroupKFold
 
-    splitter = StratifiedGroupKFold(round(1 / HELD_OUT), shuffle=True, random_state=seed)
+    folds = min(round(1 / HELD_OUT), max(Counter(strata).values()), len(set(groups)))
+    if folds < 2:
+        return np.arange(len(strata)), np.arange(len(strata))
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         kept, held = next(splitter.split(np.zeros(len(strata)), strata, groups))

@@ -151,7 +151,7 @@ class Metric(Protocol):
     summary: str
 
     def compute(self, judged: Judged) -> list[Score]:
-        """The scores; the first is the one named like the file."""
+        """The scores; the first is what a plan means by the metric's name (named like the file when there is one score)."""
 
     def figures(self, judged: Judged) -> dict[str, Any]:
         """Data for plots (confusion matrix, curves ...); ``{}`` when there is none."""

@@ -15,10 +15,19 @@ import torch
 from torch import nn
 
 from luthier.core.errors import Damaged, NotPossible
+from luthier.networks import byte_dropout
 from luthier.store import files
 
 CONFIG = "network.json"
 WEIGHTS = "model.safetensors"
+SPLITTABLE = {
+    "bert": "encoder.layer",
+    "roberta": "encoder.layer",
+    "xlm-roberta": "encoder.layer",
+    "camembert": "encoder.layer",
+    "distilbert": "transformer.layer",
+}
+"""Model types whose layers are run one after the other with nothing between, before or after them, and where the layers are."""
 
 
 class EncoderClassifier(nn.Module):
@@ -40,14 +49,9 @@ class EncoderClassifier(nn.Module):
     @property
     def layers(self) -> nn.ModuleList | None:
         """The stack of layers when the architecture is known to be splittable (BERT's and DistilBERT's families), else ``None``."""
-        for path in ("encoder.layer", "transformer.layer"):
-            try:
-                found = self.encoder.get_submodule(path)
-            except AttributeError:
-                continue
-            if isinstance(found, nn.ModuleList) and hasattr(self.encoder, "embeddings"):
-                return found
-        return None
+        path = SPLITTABLE.get(self.config.model_type)
+        found = self.encoder.get_submodule(path) if path else None
+        return found if isinstance(found, nn.ModuleList) else None
 
     @property
     def trunk(self) -> nn.Module:
@@ -133,21 +137,43 @@ def load(folder: Path, classes: int, *, dropout: float = 0.0, pretrained: bool =
     logging.disable_progress_bar()
     files.refuse_pickles(folder)
     torch.manual_seed(seed)
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise Damaged(f"{folder / 'config.json'}: cannot be read: {error}", "copy or download the model again") from None
     _set_dropout(config, dropout)
     if (folder / CONFIG).exists():
         own = files.read_json(folder / CONFIG)
-        network = EncoderClassifier(AutoModel.from_config(config), int(own["classes"]), pooling=own["pooling"], dropout=dropout)
+        try:
+            network = EncoderClassifier(AutoModel.from_config(config), int(own["classes"]), pooling=own["pooling"], dropout=dropout)
+        except KeyError as error:
+            raise Damaged(f"{folder / CONFIG}: has no {error}", "train the model again") from None
         return _filled(network, folder / WEIGHTS)
     if pretrained:
         extra = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "xlm-roberta", "camembert") else {}
-        encoder = AutoModel.from_pretrained(
-            folder, config=config, local_files_only=True, use_safetensors=True, dtype=torch.float32, **extra
-        )
+        encoder = _pretrained(folder, config, extra)
     else:
         encoder = AutoModel.from_config(config)
     torch.manual_seed(seed)
-    return EncoderClassifier(_without_pooler(encoder), classes, pooling=_pooling(folder), dropout=dropout)
+    network = EncoderClassifier(_without_pooler(encoder), classes, pooling=_pooling(folder), dropout=dropout)
+    byte_dropout.put_in(network)
+    return network
+
+
+def _pretrained(folder: Path, config: Any, extra: dict[str, Any]) -> nn.Module:
+    from safetensors import SafetensorError
+    from transformers import AutoModel
+
+    try:
+        encoder, facts = AutoModel.from_pretrained(
+            folder, config=config, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **extra
+        )
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise Damaged(f"{folder}: the weights cannot be read: {error}", "copy or download the model again") from None
+    lacking = sorted(name for name in facts["missing_keys"] if not name.startswith("pooler."))
+    if lacking:
+        raise Damaged(f"{folder}: {len(lacking)} weights are missing, e.g. {lacking[0]}", "copy or download the model again")
+    return encoder
 
 
 def _filled(network: EncoderClassifier, weights: Path) -> EncoderClassifier:

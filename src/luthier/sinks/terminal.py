@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -30,6 +31,13 @@ def _short(key: str, value: float) -> str:
     return f"{key.replace('_', ' ')} {value:.4g}"
 
 
+def _plain(text: str) -> str:
+    """The text with brackets that rich would take for markup escaped."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
 class _Screen:
     """One progress display; ``take`` is called from any thread."""
 
@@ -37,11 +45,12 @@ class _Screen:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+        self.lock = threading.Lock()
         self.console = Console(stderr=True)
         self.progress = Progress(
             SpinnerColumn(),
             TextColumn("[bold]{task.fields[stage]:<9}[/bold]"),
-            TextColumn("{task.description:<18.18}"),
+            TextColumn("{task.description:<18.18}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("[cyan]{task.fields[left]}[/cyan]"),
@@ -57,16 +66,17 @@ class _Screen:
         """Shows one event."""
         handler = getattr(self, "_" + event.name.replace(".", "_"), None)
         if handler:
-            handler(event)
+            with self.lock:
+                handler(event)
 
     def _stage_progressed(self, event: events.StageProgressed) -> None:
         if (event.stage, event.phase) != self.phase:
             self._clear()
             self.phase, self.started = (event.stage, event.phase), time.monotonic()
-            self.bar = self.progress.add_task(event.phase, total=event.total or None, stage=event.stage, left="", figures="")
+            self.bar = self.progress.add_task(event.phase, total=event.total or None, stage=_plain(event.stage), left="", figures="")
             self.progress.start()
         figures = "  ".join(_short(k, v) for k, v in event.figures.items())
-        self.progress.update(self.bar, completed=event.done, total=event.total or None, left=self._left(event), figures=figures)
+        self.progress.update(self.bar, completed=event.done, total=event.total or None, left=self._left(event), figures=_plain(figures))
 
     def _left(self, event: events.StageProgressed) -> str:
         left = event.left_s
@@ -85,9 +95,7 @@ class _Screen:
         self.console.print(text, highlight=False)
 
     def _note_said(self, event: events.NoteSaid) -> None:
-        from rich.markup import escape
-
-        self._line(f"  {_MARKS[event.level]} {escape(event.text)}")
+        self._line(f"  {_MARKS[event.level]} {_plain(event.text)}")
 
     def _prediction_made(self, event: events.PredictionMade) -> None:
         memory = f", {event.memory_bytes / 2**30:.1f} GiB of memory" if event.memory_bytes else ""
@@ -95,25 +103,25 @@ class _Screen:
 
     def _step_finished(self, event: events.StepFinished) -> None:
         figures = "  ".join(_short(k, v) for k, v in event.figures.items())
-        self._line(f"  [dim]·[/dim] epoch {event.epoch:.3g}, step {event.step}: {figures}")
+        self._line(f"  [dim]·[/dim] epoch {event.epoch:.3g}, step {event.step}: {_plain(figures)}")
 
     def _checkpoint_refused(self, event: events.CheckpointRefused) -> None:
-        self._line(f"  [yellow]![/yellow] {event.path} is damaged ({event.reason}): the one before it is used")
+        self._line(f"  [yellow]![/yellow] {_plain(event.path)} is damaged ({_plain(event.reason)}): the one before it is used")
 
     def _job_reused(self, event: events.JobReused) -> None:
-        self._line(f"[green]✓[/green] [bold]{event.stage}[/bold] [dim]done before: {event.artifact}[/dim]")
+        self._line(f"[green]✓[/green] [bold]{_plain(event.stage)}[/bold] [dim]done before: {_plain(event.artifact)}[/dim]")
 
     def _stage_finished(self, event: events.StageFinished) -> None:
         self._clear()
         summary = ", ".join(f"{k.replace('_', ' ')} {_value(v)}" for k, v in event.summary.items() if _value(v))
-        self._line(f"[green]✓[/green] [bold]{event.stage}[/bold] in {duration(event.seconds)}  [dim]{summary}[/dim]")
+        self._line(f"[green]✓[/green] [bold]{_plain(event.stage)}[/bold] in {duration(event.seconds)}  [dim]{_plain(summary)}[/dim]")
 
     def _stage_failed(self, event: events.StageFailed) -> None:
         self._clear()
 
     def _gate_decided(self, event: events.GateDecided) -> None:
         mark = "[green]✓[/green]" if event.passed else "[red]✗[/red]"
-        self._line(f"{mark} [bold]gate {event.gate}[/bold]  " + "; ".join(event.reasons))
+        self._line(f"{mark} [bold]gate {_plain(event.gate)}[/bold]  " + _plain("; ".join(event.reasons)))
 
     def _run_finished(self, event: events.RunFinished) -> None:
         self._clear()

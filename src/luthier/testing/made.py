@@ -1,0 +1,161 @@
+"""The small input that the checks make: rows, a model of a few thousand weights, judged answers, files, events, a job."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, get_origin
+
+import numpy as np
+
+from luthier.core import registry
+from luthier.core.events import EVENTS, Event, NoteSaid, StageProgressed
+from luthier.core.job import Job
+from luthier.core.plan import Plan
+from luthier.core.ports import Judged
+from luthier.core.types import Example, Schema, content_id
+from luthier.store import files
+
+LABELS = ("account", "delivery", "refund")
+_WORDS = ("please", "hello", "where", "is", "my", "it", "still", "today", "thanks", "again", "broken", "slow")
+AWKWARD = 'größe "quoted" [bold] [/odd] {x} 100 % 🎻'
+"""A text that is hard on whatever shows or stores it."""
+
+
+def folder() -> Path:
+    """A temporary folder that is removed when the process ends."""
+    path = Path(tempfile.mkdtemp(prefix="luthier-testing-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+def rows(count: int = 24, *, several: bool = False, seed: int = 1) -> list[dict[str, Any]]:
+    """Rows with ``text`` (3 to 9 words, one of them the label's) and ``label`` (a list of labels when ``several``)."""
+    random = np.random.default_rng(seed)
+    found = []
+    for number in range(count):
+        label = LABELS[number % 3]
+        words = [str(word) for word in random.choice(_WORDS, int(random.integers(2, 9)))]
+        other = LABELS[(number + 1) % 3]
+        found.append(
+            {
+                "text": " ".join([*words, label, *([other] if several and number % 2 else []), f"w{number}"]),
+                "label": ([label, other] if number % 2 else [label]) if several else label,
+                "channel": "mail" if number % 4 else "phone",
+            }
+        )
+    return found
+
+
+def examples(count: int, *, several: bool = False, seed: int = 1) -> list[Example]:
+    """The rows as examples of text classification."""
+    return [
+        Example(content_id({"text": row["text"]}), {"text": row["text"]}, sorted(row["label"]) if several else row["label"])
+        for row in rows(count, several=several, seed=seed)
+    ]
+
+
+def schema(*, several: bool = False) -> Schema:
+    """The schema of these examples."""
+    return {"labels": list(LABELS), "multi_label": several, "max_tokens": 32}
+
+
+def judged(count: int = 60, *, several: bool = False, right: bool = False) -> Judged:
+    """Answers of a model that is often right, or always."""
+    task = registry.get("tasks", "text-classification")
+    asked = examples(count, several=several, seed=2)
+    marks = np.array([[label in (one.target if several else [one.target]) for label in LABELS] for one in asked])
+    noise = 0.0 if right else np.random.default_rng(3).normal(0, 1.5, marks.shape)
+    logits = (2.0 * marks - 1.0 + noise).astype(np.float32)
+    outputs = {"logits": logits}
+    predictions = task.decode([one.id for one in asked], outputs, schema(several=several), {})
+    return Judged(asked, predictions, outputs, schema(several=several))
+
+
+@cache
+def base(layers: int = 2) -> Path:
+    """The folder of a BERT, 32 wide, with random weights and a tokenizer of whole words; made once a process."""
+    import torch
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from tokenizers.processors import TemplateProcessing
+    from transformers import BertConfig, BertModel
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *_WORDS, *LABELS, *(f"w{number}" for number in range(60))]
+    place = folder()
+    shape = {"hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 2, "intermediate_size": 64}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=64, **shape)).save_pretrained(place)
+    tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    tokenizer.save(str(place / "tokenizer.json"))
+    return place
+
+
+def card(layers: int) -> dict[str, Any]:
+    """What a catalog says about a model of that many layers."""
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "vocab_size": 80}
+    return {**sizes, "num_hidden_layers": layers, "tokens": 12, "classes": len(LABELS)}
+
+
+def data_files(place: Path) -> list[Path]:
+    """The same rows as files of every kind that is known here; Parquet and Arrow only where pyarrow is installed."""
+    made = [(row["text"], row["label"]) for row in rows(30)]
+    pairs = [{"text": text, "label": label} for text, label in made]
+    chats = [{"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": label}]} for text, label in made]
+    texts = {
+        "made.csv": "text,label\n" + "".join(f"{text},{label}\n" for text, label in made),
+        "made.tsv": "text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in made),
+        "made.jsonl": "".join(json.dumps(pair) + "\n" for pair in pairs),
+        "chats.jsonl": "".join(json.dumps(chat) + "\n" for chat in chats),
+    }
+    for name, text in texts.items():
+        (place / name).write_text(text, encoding="utf-8")
+    found = [place / name for name in texts]
+    if find_spec("pyarrow"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.Table.from_pylist(pairs)
+        pq.write_table(table, place / "made.parquet")
+        (place / "saved").mkdir()
+        with pa.ipc.new_stream(str(place / "saved" / "data.arrow"), table.schema) as writer:
+            writer.write_table(table)
+        files.write_json(place / "saved" / "state.json", {"_data_files": [{"filename": "data.arrow"}]})
+        found += [place / "made.parquet", place / "saved"]
+    return found
+
+
+def events() -> Iterator[Event]:
+    """One event of every class at least, and the ones that are hard to show: unknown totals, every level of note."""
+    for cls in EVENTS.values():
+        fields = {name: _value(field.annotation) for name, field in cls.model_fields.items() if field.is_required()}
+        yield cls(**fields)
+    for done, total in ((0.0, 0.0), (3.0, 0.0), (3.0, 4.0)):
+        yield StageProgressed(stage="train", phase="steps", done=done, total=total, figures={"loss": 0.5, "mfu": 0.1, "rows_per_s": 10.0})
+    for level in ("info", "warning", "error"):
+        yield NoteSaid(level=level, text=AWKWARD, data={"list": [1, "two"]})
+
+
+def _value(kind: Any) -> Any:
+    if kind in (float, int, bool):
+        return kind(1)
+    if get_origin(kind) is dict:
+        return {"loss": 0.5}
+    return [] if get_origin(kind) is list else AWKWARD
+
+
+def job(work: Path) -> Job:
+    """A job that a stage process ends at once: its work is done already."""
+    files.write_json(work / "done.json", {"rows": 3})
+    plan = Plan(name="made", task="text-classification", model="made")
+    return Job(id="made-job", run="made-run", stage="prepare", plan=plan, work=str(work))
