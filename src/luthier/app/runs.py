@@ -33,7 +33,7 @@ def code_version(stage: Stage) -> str:
         folders.append(root / "stages" / "train")
     digest = hashlib.blake2b(digest_size=8)
     for folder in folders:
-        for path in sorted(folder.rglob("*.py")):
+        for path in [*sorted(folder.rglob("*.py")), root / "stages" / "inference.py"]:
             digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
 

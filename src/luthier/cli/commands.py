@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from luthier.core.errors import InputError
+
 if TYPE_CHECKING:
     from luthier.app.service import Service
     from luthier.core.plan import Plan
@@ -66,7 +68,7 @@ def run(
 
     service = _service(as_json=as_json)
     plan = service.plan(_recipe(recipe, sets))
-    show.plan_table(plan)
+    show.as_json(plan.model_dump(mode="json")) if dry_run and as_json else show.plan_table(plan)
     if dry_run:
         return
     result = service.run(plan)
@@ -125,7 +127,12 @@ def prepare(
     """Check, mask and split files into a dataset."""
     from luthier.cli import show
 
-    mapped = dict(pair.split("=", 1) for item in columns or [] for pair in item.split())
+    # `--map text=body label=topic`: the shell's words after the first look like files, and are not there as files.
+    more = [word for word in files if columns and "=" in word and not Path(word).exists()]
+    files = [word for word in files if word not in more]
+    if not files:
+        raise InputError("no file is given", "luthier prepare tickets.csv --map text=body label=topic")
+    mapped = dict(_pair(pair) for item in [*(columns or []), *more] for pair in item.split())
     data = {"train": files} | ({"map": mapped} if mapped else {}) | ({"group": group} if group else {})
     service = _service(as_json=as_json)
     made = service.plan(_settings(sets, name=name or Path(files[0]).stem.replace("made:", ""), task=task, model=model, data=data))
@@ -135,6 +142,13 @@ def prepare(
         show.as_json(preview(made))
         return
     _done(service.prepare(made), as_json)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    task_column, sign, file_column = text.partition("=")
+    if not (sign and task_column and file_column):
+        raise InputError(f"--map {text!r} is not a pair", "write task column=file column, e.g. --map text=body label=topic")
+    return task_column, file_column
 
 
 @app.command()
@@ -198,12 +212,19 @@ def endpoints(remove: Annotated[str, typer.Option(help="take this endpoint away"
 
 
 @app.command()
-def serve(host: str = "127.0.0.1", port: int = 8000, workers: Annotated[int, typer.Option(help="0: one a core")] = 0) -> None:
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    workers: Annotated[int, typer.Option(help="inferences at once; 0: one a core")] = 0,
+    keep_text: Annotated[bool, typer.Option("--keep-text", help="journal the texts too, personal data masked")] = False,
+) -> None:
     """Answer over HTTP for every endpoint of the workspace."""
     from luthier.api import serve as serve_api
+    from luthier.core.personal_data import mask_text
 
     service = _service(progress=False)
-    serve_api(service, host=host, port=port, workers=workers, samples=service.workspace.samples)
+    keep = (lambda text: mask_text(text)[0]) if keep_text else None
+    serve_api(service, host=host, port=port, workers=workers, samples=service.workspace.samples, keep_text=keep)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Runs the pieces of an evaluation (folds, baselines) side by side, one process of one thread for each core, while the stage goes on."""
+"""Runs the pieces of an evaluation (folds, baselines) side by side, a process of one thread for each core, while the stage goes on."""
 
 from __future__ import annotations
 
@@ -21,15 +21,19 @@ from luthier.store import files
 
 TICK_S = 0.1
 SAY_EVERY_S = 0.5
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class Part(NamedTuple):
-    """``name`` as ``part.py`` takes it, the ``results`` (folders) it leaves, and the part that must be finished ``after`` which it runs."""
+    """``name`` as ``part.py`` takes it, the ``results`` (folders) it leaves, and the part that must be finished ``after`` which it runs.
+
+    ``threads`` is more than 1 only for a part that will soon be the last one running.
+    """
 
     name: str
     results: tuple[str, ...]
     after: str = ""
+    threads: int = 1
 
 
 @dataclass
@@ -106,7 +110,7 @@ class Parts:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, **ONE_THREAD},
+                env={**os.environ, **dict.fromkeys(THREADS, str(part.threads))},
                 text=True,
             )
         one = _Running(process)

@@ -73,7 +73,9 @@ def parts_of(subject: Subject) -> list[Part]:
     names = list(plan.evaluate.baselines) or list(task.baselines)
     long = [name for name in names if name == "from-scratch"]
     light = [name for name in names if name not in long]
-    parts = [Part(f"baseline-{name}", (f"baseline-{name}",)) for name in long]
+    # Without folds the short baselines are over at once, and a long one would leave the other cores idle.
+    threads = 1 if plan.evaluate.folds > 1 or len(long) > 1 else cores()
+    parts = [Part(f"baseline-{name}", (f"baseline-{name}",), threads=threads) for name in long]
     if plan.evaluate.folds > 1:
         caches = registry.get("methods", plan.train.method).cut(plan.train, _depth(subject)) > 0
         if caches:
