@@ -271,9 +271,10 @@ class Service:
         return summarise(self.journal, endpoint, info.folder, time.time(), window_s, samples=self.workspace.samples)
 
     def model_table(self) -> list[dict[str, Any]]:
-        """The catalog with what can be used right now, and why not."""
+        """The catalog: each card with the bytes that tuning needs by each method, whether it can be used right now, and why not."""
         rows = []
         for card in cards.list_cards():
             usable, why_not = cards.availability(card)
-            rows.append(json.loads(card.model_dump_json()) | {"usable": usable, "why_not": why_not})
+            memory = {} if card.architecture == "hosted" else {name: cards.memory_bytes(card, name) for name in ("full", "lora", "top", "head")}
+            rows.append(json.loads(card.model_dump_json()) | {"memory_bytes": memory, "usable": usable, "why_not": why_not})
         return rows

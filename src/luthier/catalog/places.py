@@ -178,7 +178,7 @@ def availability(card: ModelCard) -> tuple[bool, str]:
     why = _too_large(card)
     if not why and card.source.kind == "hub" and not _in_cache(card):
         reason = _hub_unreachable()
-        why = f"not on this machine ({card.size_bytes / 1e6:,.0f} MB to fetch), and {reason}" if reason else ""
+        why = f"{card.size_bytes / 1e6:,.0f} MB to fetch, and {reason}" if reason else ""
     elif not why:
         try:
             locate(card)

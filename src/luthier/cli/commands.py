@@ -283,8 +283,7 @@ def models(
     from luthier.cli import show
 
     rows = [r for r in _service(progress=False).model_table() if (not usable or r["usable"]) and (not task or task in r.get("tasks", []))]
-    columns = ["id", "architecture", "parameters", "licence", "context_tokens", "usable", "why_not"]
-    show.as_json(rows) if as_json else show.table(rows, columns)
+    show.as_json(rows) if as_json else show.models_table(rows)
 
 
 @app.command()

@@ -48,6 +48,25 @@ def _cell(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def models_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The catalog, what can be used here first; memory is what tuning needs by the method."""
+    shown = [
+        {
+            "model": row["id"],
+            "kind": row["architecture"],
+            "parameters": f"{row['parameters'] / 1e6:,.1f} M" if row["parameters"] else "",
+            "context": row["context_tokens"] or "",
+            "licence": row["licence"],
+            "languages": row["languages"],
+            **{name: f"{row['memory_bytes'][name] / 1e9:.1f} GB" if row["memory_bytes"] else "" for name in ("full", "lora", "head")},
+            "here": row["usable"],
+            "why not": row["why_not"],
+        }
+        for row in sorted(rows, key=lambda row: not row["usable"])
+    ]
+    table(shown, list(shown[0]) if shown else ["model"])
+
+
 def plan_table(plan: Plan, *, everything: bool = False) -> None:
     """What will happen. What was only defaulted is shown with ``everything``."""
     err.print(f"[bold]plan {escape(plan.name)}[/bold]: {plan.task} with {plan.model}")

@@ -27,6 +27,8 @@ class LuthierError(Exception):
     """The root. ``message`` names the value and the place, ``hint`` the remedy, ``code`` is stable."""
 
     code: ClassVar[str] = "error"
+    carries: ClassVar[tuple[str, ...]] = ()
+    """Attributes of its own that travel with it."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -38,7 +40,7 @@ class LuthierError(Exception):
 
     def as_json(self) -> dict[str, Any]:
         """The one JSON shape of every error."""
-        return {"code": self.code, "message": self.message, "hint": self.hint}
+        return {"code": self.code, "message": self.message, "hint": self.hint} | {name: getattr(self, name) for name in self.carries}
 
 
 class InputError(LuthierError, ValueError):
@@ -51,18 +53,24 @@ class RowError(InputError):
     """One row cannot be used; ``field`` names the column, the reader adds file and line."""
 
     code = "invalid_row"
+    carries = ("field", "reason")
 
     def __init__(self, field: str, reason: str, remedy: str) -> None:
         super().__init__(f"{field}: {reason}" if field else reason, remedy)
         self.field = field
         self.reason = reason
-        self.remedy = remedy
+
+    @property
+    def remedy(self) -> str:
+        """The hint, by the word that a refused row has for it."""
+        return self.hint
 
 
 class SpecError(InputError):
     """One field of a recipe is wrong; ``path`` is dotted (``train.learning_rate``)."""
 
     code = "invalid_spec"
+    carries = ("path",)
 
     def __init__(self, path: str, reason: str, hint: str = "") -> None:
         super().__init__(f"{path}: {reason}" if path else reason, hint)
@@ -92,6 +100,7 @@ class MissingExtra(LuthierError, ImportError):
     """An optional library is missing."""
 
     code = "missing_extra"
+    carries = ("extra",)
 
     def __init__(self, library: str, extra: str) -> None:
         super().__init__(f"{library} is not installed", f"pip install 'luthier[{extra}]'")
@@ -145,20 +154,31 @@ class JobFailed(LuthierError, RuntimeError):
     """A stage ended with an error; ``cause_code`` is the code of the stage's own error."""
 
     code = "job_failed"
+    carries = ("cause_code",)
 
     def __init__(self, message: str, hint: str = "", cause_code: str = "error") -> None:
         super().__init__(message, hint)
         self.cause_code = cause_code
 
 
+_KINDS: dict[str, type[LuthierError]] = {
+    kind.code: kind
+    for kind in (
+        InputError, RowError, SpecError, UnknownName, MissingExtra, NotPossible, GateRefused, Conflict, Damaged, UnsafeFile, Overloaded,
+        NoSpace,
+    )
+}  # fmt: skip
+
+
 def from_json(data: dict[str, Any]) -> LuthierError:
     """The error a stage process reported, rebuilt on this side (unknown codes become JobFailed)."""
     code, message, hint = str(data.get("code", "error")), str(data.get("message", "")), str(data.get("hint", ""))
-    simple: dict[str, type[LuthierError]] = {
-        c.code: c for c in (InputError, UnknownName, NotPossible, GateRefused, Conflict, Damaged, UnsafeFile, NoSpace)
-    }
-    if code in simple:
-        return simple[code](message, hint)
-    if code in ("invalid_row", "invalid_spec"):
-        return InputError(message, hint)
-    return JobFailed(message, hint, cause_code=code)
+    kind = _KINDS.get(code)
+    if kind is None:
+        return JobFailed(message, hint, cause_code=str(data.get("cause_code", code)))
+    # Not by its own __init__, which makes the message from parts: the message is there already.
+    error = kind.__new__(kind)
+    LuthierError.__init__(error, message, hint)
+    for name in kind.carries:
+        setattr(error, name, str(data.get(name, "")))
+    return error

@@ -53,17 +53,18 @@ class Job(BaseModel):
 KINDS: dict[Stage, str] = {"prepare": "dataset", "train": "model", "evaluate": "evaluation", "export": "export"}
 
 _READS: dict[Stage, tuple[str, ...]] = {
-    "prepare": ("data", "prepare"),
-    "train": ("train",),
-    "evaluate": ("train", "evaluate"),
+    "prepare": ("model", "data", "prepare"),
+    "train": ("model", "train"),
+    "evaluate": ("model", "train", "evaluate"),
     "export": ("export",),
 }
+"""What each stage reads of the plan. ``prepare`` counts tokens as the base model does; ``export`` has its model as a parent."""
 
 
 def job_key(stage: Stage, plan: Plan, parents: list[str], version: str) -> str:
     """16 hex digits that are equal exactly when the stage would do the same work: settings it reads, parents and code version."""
     dumped: dict[str, Any] = plan.model_dump(mode="json")
     return content_id(
-        {"stage": stage, "task": plan.task, "model": plan.model, "parents": parents, "version": version}
-        | {section: dumped[section] for section in _READS[stage]}
+        {"stage": stage, "task": plan.task, "parents": parents, "version": version}
+        | {part: dumped[part] for part in _READS[stage]}
     )

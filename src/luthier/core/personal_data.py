@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -45,7 +46,10 @@ def suspect(text: str) -> bool:
     return TRIGGER.search(text) is not None
 
 
-EMAIL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-]*[A-Za-z0-9_+\-]@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,24}")
+EMAIL = re.compile(r"(?<=[A-Za-z0-9_+\-])@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,24}")
+"""An address from its @ on; ``_email_spans`` finds what stands before it."""
+EMAIL_NAME = string.ascii_letters + string.digits + "!#$%&'*+/=?^_`{|}~.-"
+"""What the part before the @ is made of."""
 URL = re.compile(
     r"(?:https?|ftp)://[^\s<>\"']*[^\s<>\"'.,;:!?)\]]|\bwww\d?\.[a-z0-9-]+\.[^\s<>\"']*[^\s<>\"'.,;:!?)\]]"
     r"|(?<![@\w.-])(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+(?:com|org|net|edu|gov|io|info|biz)(?![\w@-])(?:/[^\s<>\"']*[^\s<>\"'.,;:!?)\]])?",
@@ -97,6 +101,18 @@ def phone_like(value: str) -> bool:
     )
 
 
+def _email_spans(text: str) -> Iterable[Span]:
+    """The name is found backwards from the @: a pattern for the whole address reads a long word anew from each of its letters."""
+    floor = 0
+    for match in EMAIL.finditer(text):
+        start = floor + len(text[floor : match.start()].rstrip(EMAIL_NAME))
+        if start < match.start():
+            yield Span(start, match.end(), "EMAIL")
+            floor = match.end()
+        else:
+            floor = match.start() + 1
+
+
 def _iban_spans(text: str) -> Iterable[Span]:
     """A pattern that is greedy may swallow the word after the number: shorter cuts are tried until the check digits fit."""
     for match in IBAN.finditer(text):
@@ -121,7 +137,7 @@ def spoken_phones(text: str) -> Iterable[Span]:
 
 
 _FINDERS: dict[str, Callable[[str], Iterable[Span]]] = {
-    "EMAIL": lambda text: _matches("EMAIL", EMAIL, None, text),
+    "EMAIL": _email_spans,
     "URL": lambda text: _matches("URL", URL, None, text),
     "IBAN": _iban_spans,
     "CARD": lambda text: _matches("CARD", CARD, luhn, text),

@@ -17,7 +17,7 @@ STAGES: tuple[Stage, ...] = ("prepare", "train", "evaluate", "export")
 class Section(BaseModel):
     """One part of a plan. Unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, allow_inf_nan=False)
 
 
 class DataPlan(Section):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, field_validator
+from pydantic_core import PydanticCustomError
 
 from luthier.core.errors import InputError, SpecError
 from luthier.core.plan import DataPlan, DeployPlan, EvaluatePlan, ExportPlan, PreparePlan, Section, TrainPlan
@@ -19,7 +20,7 @@ def _form(section: type[Section]) -> type[BaseModel]:
         name: (info.annotation | None, Field(default=None, description=info.description, **_bounds(info.metadata)))  # type: ignore[operator]
         for name, info in section.model_fields.items()
     }
-    return create_model(section.__name__.replace("Plan", "Spec"), __config__=ConfigDict(extra="forbid"), **fields)
+    return create_model(section.__name__.replace("Plan", "Spec"), __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
 
 
 def _bounds(metadata: list[Any]) -> dict[str, Any]:
@@ -40,6 +41,7 @@ SECTIONS: dict[str, type[Section]] = {
     "deploy": DeployPlan,
 }
 _FORMS = {name: _form(section) for name, section in SECTIONS.items()}
+_FIELDS_BELOW = "write fields below it, e.g. train: {epochs: 3}"
 
 
 class Spec(BaseModel):
@@ -62,12 +64,14 @@ class Spec(BaseModel):
     @field_validator(*SECTIONS, mode="before")
     @classmethod
     def _section(cls, value: Any, info: Any) -> dict[str, Any]:
+        if value is not None and not isinstance(value, Mapping):
+            raise PydanticCustomError("no_fields", "This holds fields, not one value")
         given = dict(value or {})
         if info.field_name == "data":
             for key in ("train", "validation", "test"):
                 if isinstance(given.get(key), str):
                     given[key] = [given[key]]
-        return _FORMS[info.field_name](**given).model_dump(exclude_none=True)
+        return _FORMS[info.field_name].model_validate(given).model_dump(exclude_none=True)
 
     def written(self) -> Iterator[tuple[str, Any]]:
         """Every value that a person wrote, as (dotted path, value)."""
@@ -79,7 +83,7 @@ class Spec(BaseModel):
 def make_spec(data: dict[str, Any], where: str = "") -> Spec:
     """A checked ``Spec``; raises ``SpecError`` with the dotted path, the reason and the nearest known field."""
     try:
-        return Spec(**data)
+        return Spec.model_validate(data)
     except ValidationError as error:
         raise _spec_error(error, where) from None
 
@@ -95,7 +99,8 @@ def _spec_error(error: ValidationError, where: str) -> SpecError:
         near = difflib.get_close_matches(location[-1], known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else "known fields: " + ", ".join(known)
         return SpecError(prefix + path, "there is no such field", hint)
-    return SpecError(prefix + path, f"{first['msg']} (got {first.get('input')!r})", "see docs/recipes.md for every field")
+    hint = _FIELDS_BELOW if first["type"] in ("no_fields", "invalid_key") else "see docs/recipes.md for every field"
+    return SpecError(prefix + path, f"{first['msg']} (got {first.get('input')!r})", hint)
 
 
 def read_spec(path: Path) -> Spec:
@@ -106,7 +111,7 @@ def read_spec(path: Path) -> Spec:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such recipe", "luthier run recipes/support-intents.yaml") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path}: not YAML: {error}", "see docs/recipes.md") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: a recipe is a mapping, this is {type(data).__name__}", "see docs/recipes.md")
@@ -125,26 +130,26 @@ def _beside(folder: Path, name: str) -> str:
 
 
 def override(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
-    """``data`` with ``train.learning_rate=1e-4``-like settings laid over it; values are read as YAML."""
+    """``data`` with ``train.learning_rate=1e-4``-like settings laid over it; values are read as YAML.
+
+    YAML 1.1 reads ``1e-4`` as text: the field decides whether that is a number (``make_spec``).
+    """
     import yaml
 
     for setting in settings:
         path, sign, value = setting.partition("=")
-        if not sign:
+        *parents, last = path.strip().split(".")
+        if not sign or not all((*parents, last)):
             raise InputError(f"{setting!r} is not a setting", "write dotted.path=value, e.g. train.epochs=3")
         here = data
-        *parents, last = path.strip().split(".")
-        for parent in parents:
-            here = here.setdefault(parent, {})
-        here[last] = _number(yaml.safe_load(value))
-    return data
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads ``1e-4`` as text; people mean the number."""
-    if isinstance(value, str):
+        for depth, parent in enumerate(parents, 1):
+            if here.get(parent) is None:
+                here[parent] = {}
+            if not isinstance(here[parent], dict):
+                raise SpecError(".".join(parents[:depth]), f"is {here[parent]!r} and has no fields, so {setting!r} has no place", _FIELDS_BELOW)
+            here = here[parent]
         try:
-            return float(value) if any(c.isdigit() for c in value) and value[0] in "+-.0123456789" else value
-        except ValueError:
-            return value
-    return value
+            here[last] = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError):
+            raise SpecError(path.strip(), f"{value!r} is not YAML", f"quote a text: {path.strip()}='\"...\"'; close what was opened") from None
+    return data

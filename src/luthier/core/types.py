@@ -130,5 +130,8 @@ def canonical_json(value: Json) -> str:
 
 
 def content_id(value: Json) -> str:
-    """16 hex digits (64 bits of BLAKE2b) of the value's canonical JSON: the same content has the same id anywhere."""
-    return hashlib.blake2b(canonical_json(value).encode(), digest_size=8).hexdigest()
+    """16 hex digits (64 bits of BLAKE2b) of the value's canonical JSON: the same content has the same id anywhere.
+
+    Half an emoji, which JSON can escape and UTF-8 cannot hold, has an id too: whether it may be used is for others to say.
+    """
+    return hashlib.blake2b(canonical_json(value).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

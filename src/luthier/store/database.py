@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import JSON, Column, Engine, Float, Index, Integer, MetaData, String, Table, create_engine, event, inspect, text
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
+from luthier.core.errors import Conflict, Damaged, InputError
 from luthier.store.locks import locked
 
 METADATA = MetaData()
@@ -65,14 +68,28 @@ EVENTS = Table(
 NEWEST = "0001"
 """The revision that this version's tables have (the last file in ``migrations/versions``)."""
 
+_ADDRESS = "set LUTHIER_DATABASE to an address such as sqlite:////folder/that/is/there/luthier.db"
+
 
 @cache
 def connect(url: str) -> Engine:
-    """The engine for an address (``sqlite:////home/me/.luthier/luthier.db``), its tables up to date."""
-    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    """The engine for an address (``sqlite:////home/me/.luthier/luthier.db``), its tables up to date.
+
+    Raises ``InputError`` when there is no such database, ``Damaged`` when the file is none, ``Conflict`` when it is too new.
+    """
+    shown = re.sub(r":[^:/@]*@", ":***@", url)
+    try:
+        engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    except (ArgumentError, ImportError, ValueError) as error:
+        raise InputError(f"{shown}: not the address of a database: {str(error).replace(url, shown)}", _ADDRESS) from None
     if url.startswith("sqlite"):
         event.listen(engine, "connect", _sqlite_settings)
-    migrate(engine)
+    try:
+        migrate(engine)
+    except OperationalError as error:
+        raise InputError(f"{shown}: the database cannot be opened: {error.orig}", _ADDRESS) from None
+    except DatabaseError as error:
+        raise Damaged(f"{shown}: not a whole database: {error.orig}", f"move the file away and start again, or {_ADDRESS}") from None
     return engine
 
 
@@ -93,9 +110,15 @@ def revision(engine: Engine) -> str:
 
 
 def migrate(engine: Engine) -> None:
-    """Brings the tables to ``NEWEST``; costs one look-up when they are there already."""
-    if revision(engine) == NEWEST:
+    """Brings the tables to ``NEWEST``; costs one look-up when they are there already. Raises ``Conflict`` when they are newer."""
+    found = revision(engine)
+    if found == NEWEST:
         return
+    if found > NEWEST:
+        raise Conflict(
+            f"{engine.url}: the database was made by a newer Luthier (its tables are at {found}, this one knows {NEWEST})",
+            "upgrade Luthier: pip install --upgrade luthier",
+        )
     from alembic import command
     from alembic.config import Config
 
@@ -108,6 +131,6 @@ def migrate(engine: Engine) -> None:
 
 def _one_at_a_time(engine: Engine) -> contextlib.AbstractContextManager[None]:
     """Two processes that meet a new SQLite file must not both make its tables; servers lock by themselves."""
-    if engine.dialect.name != "sqlite" or not engine.url.database:
+    if engine.dialect.name != "sqlite" or ":memory:" in (engine.url.database or ":memory:"):
         return contextlib.nullcontext()
     return locked(Path(engine.url.database + ".migrating"), wait_s=60, what="the database's tables")

@@ -5,6 +5,7 @@ Columns: id, inputs (JSON), target (JSON), group, source, columns (JSON).
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -91,18 +92,27 @@ def _example(row: dict[str, Any]) -> Example:
 
 def stream_split(folder: Path, split: Split, *, rows_a_batch: int = 4096) -> Iterator[Example]:
     """The examples of a split, in order, in bounded memory; nothing when the split is empty."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = folder / f"{split}.parquet"
     if not path.exists():
         return
+    with _read(path), pq.ParquetFile(path) as reader:
+        for batch in reader.iter_batches(rows_a_batch):
+            yield from map(_example, batch.to_pylist())
+
+
+@contextlib.contextmanager
+def _read(path: Path) -> Iterator[None]:
+    """Turns what a torn or foreign file leads to into ``Damaged`` that names it."""
+    import pyarrow as pa
+
     try:
-        with pq.ParquetFile(path) as reader:
-            for batch in reader.iter_batches(rows_a_batch):
-                yield from map(_example, batch.to_pylist())
+        yield
     except (pa.ArrowInvalid, OSError) as error:
         raise Damaged(f"{path}: not a whole Parquet file: {error}", "run prepare again") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"{path}: not a split of a dataset: {error!r}", "run prepare again") from None
 
 
 def read_split(folder: Path, split: Split) -> list[Example]:
@@ -114,4 +124,10 @@ def count_splits(folder: Path) -> dict[Split, int]:
     """Rows in each split."""
     import pyarrow.parquet as pq
 
-    return {split: pq.read_metadata(folder / f"{split}.parquet").num_rows for split in SPLITS if (folder / f"{split}.parquet").exists()}
+    counts: dict[Split, int] = {}
+    for split in SPLITS:
+        path = folder / f"{split}.parquet"
+        if path.exists():
+            with _read(path):
+                counts[split] = pq.read_metadata(path).num_rows
+    return counts

@@ -18,6 +18,9 @@ from luthier.core.errors import Damaged, NoSpace, UnsafeFile
 ASIDE = ".aside-"
 """Names that begin so are half-finished work; ``sweep`` removes them when their writer is gone."""
 
+_LIVING: set[str] = set()
+"""Names of the half-finished work that this process is at, perhaps in another thread; ``sweep`` leaves it."""
+
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib")
 
 
@@ -41,7 +44,19 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _aside(path: Path) -> Path:
+def sync_tree(folder: Path) -> None:
+    """Makes every file below ``folder``, and every name, durable: a rename must not outlive what it names."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        if path.is_dir():
+            sync_folder(path)
+        elif path.is_file():
+            with path.open("rb") as handle:
+                os.fsync(handle.fileno())
+    sync_folder(folder)
+
+
+def aside_of(path: Path) -> Path:
+    """A new name beside ``path`` for what is half-finished or on its way out."""
     return path.with_name(f"{ASIDE}{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
 
 
@@ -49,7 +64,8 @@ def _aside(path: Path) -> Path:
 def written_aside(path: Path) -> Iterator[Path]:
     """A path to write to; it becomes ``path`` whole when the block ends, and nothing remains when the block fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = _aside(path)
+    aside = aside_of(path)
+    _LIVING.add(aside.name)
     with space_errors(path):
         try:
             yield aside
@@ -59,6 +75,7 @@ def written_aside(path: Path) -> Iterator[Path]:
             sync_folder(path.parent)
         finally:
             aside.unlink(missing_ok=True)
+            _LIVING.discard(aside.name)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -119,20 +136,18 @@ def check_manifest(folder: Path, files: dict[str, dict[str, Any]]) -> str:
 def folder_aside(folder: Path) -> Iterator[Path]:
     """A folder to fill; it becomes ``folder`` whole when the block ends. Raises ``FileExistsError`` if ``folder`` exists by then."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = _aside(folder)
-    aside.mkdir()
+    aside = aside_of(folder)
+    _LIVING.add(aside.name)
     with space_errors(folder):
         try:
+            aside.mkdir()
             yield aside
-            for path in sorted(aside.rglob("*")):
-                if path.is_file():
-                    with path.open("rb") as handle:
-                        os.fsync(handle.fileno())
-            sync_folder(aside)
+            sync_tree(aside)
             aside.rename(folder)
             sync_folder(folder.parent)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+            _LIVING.discard(aside.name)
 
 
 def _alive(pid: int) -> bool:
@@ -150,7 +165,8 @@ def sweep(folder: Path) -> int:
     removed = 0
     for path in folder.glob(f"{ASIDE}*"):
         pid = path.name.removeprefix(ASIDE).split("-", 1)[0]
-        if pid.isdigit() and _alive(int(pid)) and int(pid) != os.getpid():
+        # A killed writer may have had the number that this process has now: what is really ours is in the set.
+        if path.name in _LIVING or (pid.isdigit() and _alive(int(pid)) and int(pid) != os.getpid()):
             continue
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
         removed += 1
@@ -159,6 +175,8 @@ def sweep(folder: Path) -> int:
 
 def inside(folder: Path, name: str) -> Path:
     """``folder / name``, refused when it would leave the folder."""
+    if "\0" in name:
+        raise UnsafeFile(f"{name!r} is no path", "use a path inside the folder")
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise UnsafeFile(f"{name!r} leaves the folder {folder}", "use a path inside the folder")

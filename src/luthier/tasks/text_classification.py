@@ -21,6 +21,7 @@ from luthier.core.ports import Graph
 from luthier.core.types import Arrays, Calibration, Column, Example, Finding, Item, Place, Prediction, Schema, content_id
 
 MAX_TOKENS = 512
+HALVED = "holds half a character (a lone surrogate)"
 
 
 class TextClassification:
@@ -52,8 +53,8 @@ class TextClassification:
         text = row.get("text")
         if text is None or not str(text).strip():
             raise RowError("text", "is empty", "fill it in or remove the row")
-        inputs = {"text": str(text).strip()}
-        others = {key: value for key, value in row.items() if key not in ("text", "label")}
+        inputs = {"text": _whole("text", str(text).strip())}
+        others = {_whole("", key): _whole(key, value) for key, value in row.items() if key not in ("text", "label")}
         return Example(content_id(inputs), inputs, _target(row.get("label")), "", str(place), others)
 
     def text(self, example: Example) -> str:
@@ -211,6 +212,8 @@ class TextClassification:
         for number, text in enumerate(texts):
             if not isinstance(text, str) or not text.strip():
                 raise InputError(f"texts[{number}]: is not a text or is empty", "send a string with at least one letter")
+            if _halved(text):
+                raise InputError(f"texts[{number}]: {HALVED}", "send whole characters: the JSON escapes of an emoji come in pairs")
         cleaned = [{"text": text.strip()} for text in texts]
         return [Example(content_id(inputs), inputs) for inputs in cleaned]
 
@@ -246,7 +249,23 @@ def _name(value: Any) -> str:
         value = int(value)
     if value is None or (isinstance(value, float) and value != value) or not str(value).strip():
         raise RowError("label", "is empty", "fill it in or remove the row")
-    return str(value).strip()
+    return str(_whole("label", str(value).strip()))
+
+
+def _whole(field: str, value: Any) -> Any:
+    """The value; raises ``RowError`` for a text that cannot be written: one such row must not end the work on all others."""
+    if isinstance(value, str) and _halved(value):
+        raise RowError(field, HALVED, "save the file as UTF-8")
+    return value
+
+
+def _halved(text: str) -> bool:
+    """Whether UTF-8 cannot hold the text: JSON may escape half an emoji (``\\ud83d``)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _labels(target: Any, index: Mapping[str, int], *, several: bool) -> Any:

@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Makes the tables (those that exist already, from an upgrade that was killed, are left)."""
+    """Makes the tables and the index (those that exist already, from an upgrade that was killed, are left)."""
     there = set(sa.inspect(op.get_bind()).get_table_names())
     if "runs" not in there:
         op.create_table(
@@ -56,4 +56,5 @@ def upgrade() -> None:
             sa.Column("body", sa.String, nullable=False),
             sqlite_autoincrement=True,
         )
+    if "events_by_subject" not in {index["name"] for index in sa.inspect(op.get_bind()).get_indexes("events")}:
         op.create_index("events_by_subject", "events", ["subject", "name", "seq"])
