@@ -7,7 +7,7 @@ import json
 import pytest
 
 from luthier.core import errors
-from luthier.core.errors import InputError, JobFailed, LuthierError, MissingExtra, RowError, SpecError, UnknownName, from_json
+from luthier.core.errors import JobFailed, LuthierError, MissingExtra, RowError, SpecError, UnknownName, from_json
 
 STANDARD: dict[type[LuthierError], type[Exception]] = {
     errors.InputError: ValueError,
@@ -25,7 +25,6 @@ STANDARD: dict[type[LuthierError], type[Exception]] = {
     errors.JobFailed: RuntimeError,
 }
 PLAIN = [c for c in STANDARD if c not in (RowError, SpecError, MissingExtra)]
-TRAVELLING = [c for c in PLAIN if c not in (JobFailed, errors.Overloaded)]
 
 
 def test_the_tree_is_whole() -> None:
@@ -48,7 +47,8 @@ def test_every_error_is_a_standard_one_too(cls: type[LuthierError]) -> None:
     error = caught.value
     assert isinstance(error, LuthierError)
     assert str(error) == error.message == "training.jsonl:18: messages[2].role is 'asistant'"
-    assert error.as_json() == {"code": cls.code, "message": error.message, "hint": "did you mean 'assistant'?"}
+    carried = {"cause_code": "error"} if cls is JobFailed else {}
+    assert error.as_json() == {"code": cls.code, "message": error.message, "hint": "did you mean 'assistant'?"} | carried
     assert cls("a").hint == ""
 
 
@@ -64,7 +64,7 @@ def test_errors_with_a_place_name_it() -> None:
     assert (str(extra), extra.hint) == ("torch is not installed", "pip install 'luthier[train]'")
 
 
-@pytest.mark.parametrize("cls", TRAVELLING)
+@pytest.mark.parametrize("cls", PLAIN)
 def test_an_error_comes_back_from_json_as_itself(cls: type[LuthierError]) -> None:
     sent = cls("a/b.csv: größe", "remedy")
     back = from_json(json.loads(json.dumps(sent.as_json())))
@@ -72,11 +72,30 @@ def test_an_error_comes_back_from_json_as_itself(cls: type[LuthierError]) -> Non
     assert back.as_json() == sent.as_json()
 
 
-@pytest.mark.parametrize("sent", [RowError("text", "is empty", "fill it"), SpecError("train.epochs", "is 0", "use 3")])
-def test_a_wrong_row_or_field_comes_back_as_wrong_input(sent: LuthierError) -> None:
-    back = from_json(sent.as_json())
-    assert isinstance(back, InputError)
-    assert (back.message, back.hint) == (sent.message, sent.hint)
+@pytest.mark.parametrize(
+    "sent",
+    [
+        RowError("text: a", "is empty", "fill it"),
+        RowError("", "is not a mapping", ""),
+        SpecError("train.epochs", "is 0", "use 3"),
+        MissingExtra("torch", "train"),
+        JobFailed("evaluate: killed", "more memory", "no_space"),
+    ],
+)
+def test_what_an_error_carries_comes_back_with_it(sent: LuthierError) -> None:
+    back = from_json(json.loads(json.dumps(sent.as_json())))
+    assert type(back) is type(sent)
+    assert vars(back) == vars(sent)
+    assert str(back) == str(sent)
+
+
+def test_an_error_from_an_earlier_version_comes_back_without_what_it_did_not_carry() -> None:
+    back = from_json({"code": "invalid_row", "message": "text: is empty", "hint": "fill it"})
+    assert isinstance(back, RowError)
+    assert (str(back), back.remedy, back.field) == ("text: is empty", "fill it", "")
+    failed = from_json({"code": "job_failed", "message": "a", "hint": ""})
+    assert isinstance(failed, JobFailed)
+    assert failed.cause_code == "job_failed"
 
 
 def test_an_error_that_is_not_ours_becomes_a_failed_job_with_its_code() -> None:

@@ -121,8 +121,11 @@ def test_task_parents_code_and_stage_change_the_key(stage: Stage) -> None:
     assert all(re.fullmatch(r"[0-9a-f]{16}", key) for key in keys)
 
 
-def test_the_base_model_changes_the_key_of_training() -> None:
-    assert job_key("train", plan(model="other"), [], "v") != job_key("train", plan(), [], "v")
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_base_model_changes_the_key_of_the_stages_that_read_it(stage: Stage) -> None:
+    """``prepare`` counts tokens as it does; ``export`` reads only the trained model, which is a parent."""
+    differs = job_key(stage, plan(model="other"), ["p"], "v") != job_key(stage, plan(), ["p"], "v")
+    assert differs == (stage != "export")
 
 
 def test_a_value_written_out_is_the_default_it_equals() -> None:

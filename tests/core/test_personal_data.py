@@ -165,3 +165,37 @@ def test_the_first_look_at_a_long_text_is_quick(piece: str) -> None:
     start = time.perf_counter()
     suspect(piece * (100_000 // len(piece)))
     assert time.perf_counter() - start < 10, "quadratic would be minutes"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a" * 20_000 + " x@y", "1" * 20_000, "a@" + "a." * 10_000, "a" * 20_000 + "@", "@a.bc " * 5_000, "@" * 20_000, "a@b.cd/" * 3_000],
+)
+def test_masking_a_long_text_is_quick(text: str) -> None:
+    start = time.perf_counter()
+    mask_text(text)
+    assert time.perf_counter() - start < 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("ann@example.com/bob@example.com", "<EMAIL_1><EMAIL_2>"),
+        ("ann@example.com|bob@example.com", "<EMAIL_1><EMAIL_2>"),
+        ("(o'neil+shop@mail.example.org)", "(<EMAIL_1>)"),
+        ("ann@b.com@example.com", "<EMAIL_1>@example.com"),
+        ("@example.com ann.@example.com é@example.com", "@example.com ann.@example.com é@example.com"),
+        ("@example.comann@example.org", "@<EMAIL_1>"),
+    ],
+)
+def test_what_an_address_begins_with(text: str, masked: str) -> None:
+    assert mask_text(text, ["EMAIL"])[0] == masked
+
+
+WHOLE_EMAIL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-]*[A-Za-z0-9_+\-]@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,24}")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(["a", "bc", "@", ".", "/", "-", " ", "é", "1", ".com", "@x.org"]), max_size=14).map("".join))
+def test_addresses_are_found_as_one_pattern_would_find_them(text: str) -> None:
+    assert find(text, ["EMAIL"]) == [Span(*match.span(), "EMAIL") for match in WHOLE_EMAIL.finditer(text) if suspect(text)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from luthier.core.errors import InputError, SpecError
 from luthier.core.plan import Plan
@@ -197,7 +198,9 @@ def test_settings_from_the_command_line(setting: str, value: Any) -> None:
 
 
 def test_a_number_that_yaml_reads_as_text_is_a_number() -> None:
-    assert override({}, ["train.learning_rate=1e-4"]) == {"train": {"learning_rate": 1e-4}}
+    assert make_spec(override({}, ["train.learning_rate=1e-4"])).train == {"learning_rate": 1e-4}
+    spec = make_spec(override({}, ["name=1e4", "data.group=1e4"]))
+    assert (spec.name, spec.data) == ("1e4", {"group": "1e4"}), "a text field takes it as it was written"
 
 
 def test_settings_lie_over_the_recipe_and_the_last_one_wins() -> None:
@@ -212,8 +215,57 @@ def test_a_typing_error_in_a_setting_is_answered_like_one_in_a_recipe() -> None:
     assert refused(override({}, ["train.learning_rate=fast"])).path == "train.learning_rate"
 
 
-@pytest.mark.parametrize("setting", ["train.epochs", "train.epochs 3", ""])
+@pytest.mark.parametrize("setting", ["train.epochs", "train.epochs 3", "", "=3", "train.=3", ".epochs=3", "a..b=3"])
 def test_what_is_not_a_setting(setting: str) -> None:
     with pytest.raises(InputError, match="is not a setting") as caught:
         override({}, [setting])
     assert "train.epochs=3" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("data", "path"),
+    [
+        ({"train": 5}, "train"),
+        ({"train": 0}, "train"),
+        ({"train": "lora"}, "train"),
+        ({"train": ["epochs", 3]}, "train"),
+        ({"train": {1: 2}}, "train.1"),
+        ({1: 2}, "1"),
+    ],
+)
+def test_a_section_that_holds_no_fields_is_answered_with_how_to_write_them(data: dict[Any, Any], path: str) -> None:
+    error = refused(data)
+    assert error.path == path
+    assert "(got " in str(error)
+    assert error.hint == "write fields below it, e.g. train: {epochs: 3}"
+
+
+@pytest.mark.parametrize(
+    ("data", "setting", "path"),
+    [
+        ({"name": "a"}, "name.x=3", "name"),
+        ({"train": {"epochs": 3}}, "train.epochs.x=3", "train.epochs"),
+        ({"train": {"epochs": 3}}, "train.epochs.x.y=3", "train.epochs"),
+        ({"train": 5}, "train.epochs=3", "train"),
+        ({}, "train.metric=[1", "train.metric"),
+        ({}, "name=2024-99-99", "name"),
+    ],
+)
+def test_a_setting_that_has_no_place_or_no_value(data: dict[str, Any], setting: str, path: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        override(data, [setting])
+    assert caught.value.path == path
+    assert str(caught.value).startswith(f"{path}: ")
+    assert caught.value.hint
+
+
+def test_a_setting_fills_an_empty_section() -> None:
+    assert override({"train": None}, ["train.epochs=3"]) == {"train": {"epochs": 3}}
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_a_number_that_has_no_end_is_no_setting(value: float) -> None:
+    assert refused({"train": {"epochs": value}}).path == "train.epochs"
+    assert refused({"evaluate": {"bars": {"macro_f1": value}}}).path == "evaluate.bars.macro_f1"
+    with pytest.raises(ValidationError):
+        Plan(name="a", task="b", model="c", train={"epochs": value})  # type: ignore[arg-type]

@@ -97,3 +97,8 @@ def test_what_travels_cannot_be_changed_on_the_way(value: Any) -> None:
 def test_default_fields_are_not_shared() -> None:
     assert Example("1", {}).columns is not Example("2", {}).columns
     assert SPLITS == ("train", "validation", "test")
+
+
+def test_half_an_emoji_has_an_id_too() -> None:
+    assert content_id({"text": "broken \ud83d emoji"}) == content_id({"text": "broken \ud83d emoji"})
+    assert content_id("\ud83d") != content_id("\ude00")

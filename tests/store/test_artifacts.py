@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -220,3 +221,103 @@ def test_killed_while_adding_every_artifact_is_whole(tmp_path: Path) -> None:
     for artifact in made:
         store.check(artifact.id)
         assert len(store.manifest(artifact.id)["files"]) == 8
+
+
+@pytest.mark.parametrize("damage", ["altered", "lost", "torn manifest", "no manifest", "strange manifest"])
+def test_doing_damaged_work_again_repairs_it(store: Artifacts, damage: str) -> None:
+    made = add(store, {"a.txt": "aaa", "b.txt": "bbb"}, name="reviews", key="k")
+    folder = Path(made.path)
+    if damage == "altered":
+        (folder / "a.txt").write_text("aaA")
+    elif damage == "lost":
+        (folder / "a.txt").unlink()
+    elif damage == "no manifest":
+        (folder / "manifest.json").unlink()
+    else:
+        (folder / "manifest.json").write_text('{"id": ' if damage == "torn manifest" else "[1]")
+    assert store.by_key("k") is None
+    again = add(store, {"a.txt": "aaa", "b.txt": "bbb"}, name="reviews", key="k")
+    assert again.id == made.id
+    store.check(made.id)
+    assert store.by_key("k") == again
+    assert [path.name for path in store.root.iterdir()] == [made.id]
+
+
+def test_the_same_content_is_found_by_every_name_and_key_it_was_made_under(store: Artifacts) -> None:
+    first = add(store, {"a.txt": "aaa"}, name="one", key="k1")
+    assert add(store, {"a.txt": "aaa"}, name="two", key="k2") == first
+    assert add(store, {"a.txt": "aaa"}, name="two", key="k2") == first
+    assert [store.by_key(key) for key in ("k1", "k2", "k3")] == [first, first, None]
+    assert store.get("one") == store.get("two") == first
+    manifest = store.manifest("two")
+    assert (manifest["names"], manifest["keys"]) == (["one", "two"], ["k1", "k2"])
+    assert (manifest["name"], manifest["key"]) == ("one", "k1")
+    store.check("two")
+    with pytest.raises(UnknownName) as caught:
+        store.get("twoo")
+    assert "'two'" in caught.value.hint
+
+
+def test_a_manifest_of_an_earlier_version_knows_one_name_and_key(store: Artifacts) -> None:
+    made = add(store, {"a.txt": "aaa"}, name="one", key="k1")
+    manifest = store.manifest(made.id)
+    del manifest["names"], manifest["keys"]
+    files.write_json(Path(made.path) / "manifest.json", manifest)
+    assert store.get("one") == store.by_key("k1") == made
+    add(store, {"a.txt": "aaa"}, name="two", key="k2")
+    assert store.get("one") == store.get("two") == store.by_key("k1") == store.by_key("k2") == made
+
+
+@pytest.mark.parametrize("content", ["{", "", "[]", "5", "{}", '{"id": 1, "files": []}'])
+def test_an_unreadable_manifest_hides_no_other_artifact(store: Artifacts, content: str) -> None:
+    damaged = add(store, {"a.txt": "aaa"}, name="reviews", key="k1")
+    whole = add(store, {"a.txt": "bbb"}, name="reviews", key="k2")
+    (Path(damaged.path) / "manifest.json").write_text(content)
+    (store.root / "strange" / "manifest.json").mkdir(parents=True)
+    assert store.all() == [whole]
+    assert store.get("reviews") == store.by_key("k2") == whole
+    assert store.by_key("k1") is None
+    for ask in (store.get, store.manifest, store.check):
+        with pytest.raises(Damaged, match=damaged.id):
+            ask(damaged.id)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 5000, "a\0b", "", "\ud83d", "."])
+def test_what_cannot_be_a_name_is_an_unknown_name(store: Artifacts, name: str) -> None:
+    add(store, {"a.txt": "aaa"})
+    with pytest.raises(UnknownName, match="unknown artifact"):
+        store.get(name)
+
+
+def test_writers_of_the_same_content_may_meet(store: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have seen that it is not there; the one that comes second is given what the first made, and loses nothing."""
+    meeting = threading.Barrier(2)
+    sync_tree = files.sync_tree
+
+    def together(folder: Path) -> None:
+        sync_tree(folder)
+        meeting.wait(10)
+
+    monkeypatch.setattr(files, "sync_tree", together)
+    made: list[Artifact] = []
+    writers = [threading.Thread(target=lambda n=n: made.append(add(store, {"a.txt": "aaa"}, name=f"name {n}"))) for n in range(2)]  # type: ignore[misc]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(made) == 2
+    assert made[0] == made[1]
+    assert store.all() == [made[0]]
+    store.check(made[0].id)
+
+
+def test_files_and_folders_are_on_the_disk_before_they_have_their_name(store: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    sync_folder, rename = files.sync_folder, Path.rename
+    monkeypatch.setattr(files, "sync_folder", lambda folder: (seen.append(folder.name), sync_folder(folder)))
+    monkeypatch.setattr(Path, "rename", lambda self, target: (seen.append("renamed"), rename(self, target)))
+    made = add(store, {"a.txt": "a", "deep/deeper/b.txt": "b"})
+    store.check(made.id)
+    before = seen[: seen.index("renamed")]
+    assert {"deep", "deeper"} <= set(before)
+    assert before.index("deeper") < len(before) - 1 - before[::-1].index("deep")

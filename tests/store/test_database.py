@@ -14,6 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, insert, inspect, select, text
 
+from luthier.core.errors import Conflict, Damaged, InputError
 from luthier.store import database
 from luthier.store.database import ENDPOINTS, EVENTS, JOBS, METADATA, NEWEST, RUNS, connect, migrate, revision
 
@@ -131,9 +132,52 @@ def test_the_cursor_never_goes_back_even_after_rows_were_deleted(url: str) -> No
         assert connection.execute(select(EVENTS.c.seq)).scalar() == 4
 
 
-def test_an_address_without_a_file_needs_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upgrade_that_was_killed_before_the_index_makes_it(url: str) -> None:
+    engine = create_engine(url)
+    EVENTS.create(engine)
+    with engine.begin() as connection:
+        connection.execute(text("DROP INDEX events_by_subject"))
+    migrate(engine)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+@pytest.mark.parametrize("address", ["nonsense", "", "nosuch://host/db", "sqlite+nosuch:///a.db", "postgresql://me:secret@host:port/db"])
+def test_an_address_that_is_none_is_answered_with_the_setting(address: str) -> None:
+    with pytest.raises(InputError, match="not the address of a database") as caught:
+        connect(address)
+    assert "LUTHIER_DATABASE" in caught.value.hint
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the database cannot be used: unable to open") as caught:
+        connect(f"sqlite:///{tmp_path / 'none' / 'luthier.db'}")
+    assert "LUTHIER_DATABASE" in caught.value.hint
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_is_no_database_is_damaged(tmp_path: Path, url: str) -> None:
+    (tmp_path / "luthier.db").write_text("not a database, by no means " * 100)
+    with pytest.raises(Damaged, match=r"luthier\.db: not a whole database") as caught:
+        connect(url)
+    assert "LUTHIER_DATABASE" in caught.value.hint
+
+
+def test_a_database_from_a_newer_version_is_left_alone(url: str) -> None:
+    with connect(url).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    connect.cache_clear()
+    with pytest.raises(Conflict, match="was made by a newer Luthier") as caught:
+        connect(url)
+    assert "upgrade Luthier" in caught.value.hint
+    assert revision(create_engine(url)) == "9999"
+
+
+@pytest.mark.parametrize("address", ["sqlite://", "sqlite:///:memory:"])
+def test_a_database_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.chdir(tmp_path)
-    engine = create_engine("sqlite://")
+    engine = create_engine(address)
     migrate(engine)
     assert revision(engine) == NEWEST
     assert os.listdir(tmp_path) == []

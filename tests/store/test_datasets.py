@@ -135,3 +135,23 @@ def test_values_that_json_does_not_know_are_refused(tmp_path: Path) -> None:
         with pytest.raises(TypeError):
             write_split(tmp_path, "train", [Example("1", {"text": "a"}, columns={"x": value})])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("cut", [0, 4, 100, -1])
+def test_a_torn_file_cannot_be_counted(tmp_path: Path, cut: int) -> None:
+    write_split(tmp_path, "train", many(100))
+    path = tmp_path / "train.parquet"
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(Damaged, match=r"train\.parquet: not a whole Parquet file"):
+        count_splits(tmp_path)
+
+
+@pytest.mark.parametrize("columns", [{"text": ["a"]}, {name: ["no JSON"] for name in arrow_schema().names}, {"id": [1], "inputs": [2]}])
+def test_a_foreign_parquet_file_is_damaged(tmp_path: Path, columns: dict[str, list[Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table(columns), tmp_path / "train.parquet")
+    with pytest.raises(Damaged, match=r"train\.parquet: not a split of a dataset") as caught:
+        read_split(tmp_path, "train")
+    assert caught.value.hint == "run prepare again"

@@ -331,3 +331,21 @@ def test_weights_as_a_pickle_are_refused(tmp_path: Path, name: str) -> None:
     assert "safetensors" in caught.value.hint
     (tmp_path / "model.safetensors").touch()
     files.refuse_pickles(tmp_path)
+
+
+def test_a_path_with_a_nul_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsafeFile, match="is no path"):
+        files.inside(tmp_path, "a\0b")
+
+
+def test_sweeping_leaves_what_this_process_is_writing(tmp_path: Path) -> None:
+    """A server sweeps while another of its threads writes; a killed writer may have had this process's number."""
+    (tmp_path / f"{files.ASIDE}{os.getpid()}-abc-left-over").touch()
+    with files.written_aside(tmp_path / "a.txt") as file, files.folder_aside(tmp_path / "model") as folder:
+        file.write_text("a")
+        files.write_text(folder / "b.txt", "b")
+        assert files.sweep(tmp_path) == 1
+        assert file.exists()
+        assert folder.exists()
+    assert names(tmp_path) == ["a.txt", "model"]
+    assert files.sweep(tmp_path) == 0

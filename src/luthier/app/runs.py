@@ -87,6 +87,7 @@ class Runner:
                 )
                 found = self._do(job, token)
             else:
+                self.workspace.artifacts.also_named(found.id, plan.name)
                 self.emit(JobReused(stage=stage, artifact=found.id))
             shutil.rmtree(work, ignore_errors=True)
         return found

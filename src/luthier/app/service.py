@@ -275,6 +275,7 @@ class Service:
         rows = []
         for card in cards.list_cards():
             usable, why_not = cards.availability(card)
-            memory = {} if card.architecture == "hosted" else {name: cards.memory_bytes(card, name) for name in ("full", "lora", "top", "head")}
+            methods = () if card.architecture == "hosted" else ("full", "lora", "top", "head")
+            memory = {method: cards.memory_bytes(card, method) for method in methods}
             rows.append(json.loads(card.model_dump_json()) | {"memory_bytes": memory, "usable": usable, "why_not": why_not})
         return rows

@@ -65,6 +65,5 @@ def job_key(stage: Stage, plan: Plan, parents: list[str], version: str) -> str:
     """16 hex digits that are equal exactly when the stage would do the same work: settings it reads, parents and code version."""
     dumped: dict[str, Any] = plan.model_dump(mode="json")
     return content_id(
-        {"stage": stage, "task": plan.task, "parents": parents, "version": version}
-        | {part: dumped[part] for part in _READS[stage]}
+        {"stage": stage, "task": plan.task, "parents": parents, "version": version} | {part: dumped[part] for part in _READS[stage]}
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import string
+from bisect import bisect
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
@@ -161,11 +162,13 @@ def find(text: str, kinds: Iterable[str] = (), patterns: Mapping[str, re.Pattern
 def without_overlaps(spans: Iterable[Span]) -> list[Span]:
     """The surer kind wins, then the longer span; in order of place."""
     rank = {kind: number for number, kind in enumerate(KINDS)}
-    kept: list[Span] = []
+    kept: list[Span] = []  # always in order and without overlaps: only the neighbours of a place can overlap what comes there
     for span in sorted(set(spans), key=lambda s: (rank.get(s.kind, -1), s.start - s.end, s.start)):
-        if span.end > span.start and all(span.end <= other.start or span.start >= other.end for other in kept):
-            kept.append(span)
-    return sorted(kept)
+        at = bisect(kept, span)
+        before, after = kept[at - 1 : at], kept[at : at + 1]
+        if span.end > span.start and all(one.end <= span.start for one in before) and all(one.start >= span.end for one in after):
+            kept.insert(at, span)
+    return kept
 
 
 def replace(text: str, spans: list[Span], numbers: Numbers) -> str:

@@ -146,10 +146,12 @@ def override(data: dict[str, Any], settings: list[str]) -> dict[str, Any]:
             if here.get(parent) is None:
                 here[parent] = {}
             if not isinstance(here[parent], dict):
-                raise SpecError(".".join(parents[:depth]), f"is {here[parent]!r} and has no fields, so {setting!r} has no place", _FIELDS_BELOW)
+                taken = f"is {here[parent]!r} and has no fields, so {setting!r} has no place"
+                raise SpecError(".".join(parents[:depth]), taken, _FIELDS_BELOW)
             here = here[parent]
         try:
             here[last] = yaml.safe_load(value)
         except (yaml.YAMLError, ValueError):
-            raise SpecError(path.strip(), f"{value!r} is not YAML", f"quote a text: {path.strip()}='\"...\"'; close what was opened") from None
+            hint = f"close what was opened, or quote a text: {path.strip()}='\"...\"'"
+            raise SpecError(path.strip(), f"{value!r} is not YAML", hint) from None
     return data

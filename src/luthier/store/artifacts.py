@@ -77,6 +77,10 @@ class Artifacts:
         self._also(target, name, key)
         return _artifact(target, _read(target))
 
+    def also_named(self, artifact: str, name: str) -> None:
+        """Makes the artifact known by this name too: the same work was asked for under another one."""
+        self._also(Path(self.get(artifact).path), name, "")
+
     def _also(self, folder: Path, name: str, key: str) -> None:
         """Makes the artifact known by this name and key too."""
         data = _read(folder)
@@ -160,7 +164,7 @@ def _read(folder: Path) -> dict[str, Any]:
     try:
         _artifact(folder, data)
     except (KeyError, TypeError, AttributeError):
-        raise Damaged(f"{folder / 'manifest.json'}: not an artifact's manifest", "run the same recipe again: the stage is done anew") from None
+        raise Damaged(f"{folder}: manifest.json is no manifest", "run the same recipe again: the stage is done anew") from None
     manifest: dict[str, Any] = data
     return manifest
 

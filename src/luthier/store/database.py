@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import JSON, Column, Engine, Float, Index, Integer, MetaData, String, Table, create_engine, event, inspect, text
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from luthier.core.errors import Conflict, Damaged, InputError
 from luthier.store.locks import locked
@@ -86,10 +86,10 @@ def connect(url: str) -> Engine:
         event.listen(engine, "connect", _sqlite_settings)
     try:
         migrate(engine)
-    except OperationalError as error:
-        raise InputError(f"{shown}: the database cannot be opened: {error.orig}", _ADDRESS) from None
     except DatabaseError as error:
-        raise Damaged(f"{shown}: not a whole database: {error.orig}", f"move the file away and start again, or {_ADDRESS}") from None
+        if type(error) is DatabaseError:  # what SQLite says of a file that is none of its own, or a torn one
+            raise Damaged(f"{shown}: not a whole database: {error.orig}", f"move the file away and start again, or {_ADDRESS}") from None
+        raise InputError(f"{shown}: the database cannot be used: {error.orig}", _ADDRESS) from None
     return engine
 
 
@@ -131,6 +131,7 @@ def migrate(engine: Engine) -> None:
 
 def _one_at_a_time(engine: Engine) -> contextlib.AbstractContextManager[None]:
     """Two processes that meet a new SQLite file must not both make its tables; servers lock by themselves."""
-    if engine.dialect.name != "sqlite" or ":memory:" in (engine.url.database or ":memory:"):
+    file = engine.url.database or ":memory:"
+    if engine.dialect.name != "sqlite" or ":memory:" in file:
         return contextlib.nullcontext()
-    return locked(Path(engine.url.database + ".migrating"), wait_s=60, what="the database's tables")
+    return locked(Path(file + ".migrating"), wait_s=60, what="the database's tables")

@@ -175,3 +175,23 @@ def test_unknown_kind_to_mask(tmp_path: Path) -> None:
     with pytest.raises(UnknownName) as error:
         run(tmp_path / "w", {"train": [str(write(tmp_path / "a.csv", _rows()))]}, mask_kinds=["EMAILS"])
     assert "EMAIL" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        ({"text": "broken \ud83d emoji", "label": "a"}, "text"),
+        ({"text": "whole", "label": "\ud83d"}, "label"),
+        ({"text": "whole", "label": ["a", "\ud83d"]}, "label"),
+        ({"text": "whole", "label": "a", "note": "\ude00"}, "note"),
+    ],
+)
+def test_half_an_emoji_is_one_refused_row(tmp_path: Path, row: dict[str, object], field: str) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [{"text": text, "label": label} for text, label in _rows()]
+    path.write_text("\n".join(json.dumps(one) for one in [*rows, row]))
+    summary, _ = run(tmp_path / "w", {"train": [str(path)]})
+    assert (summary["rows"], summary["refused"]) == (61, 1)
+    refused = json.loads((tmp_path / "w" / "out" / "refused.jsonl").read_text())
+    assert (refused["line"], refused["field"], refused["remedy"]) == (61, field, "save the file as UTF-8")
+    assert refused["reason"] == "holds half a character (a lone surrogate)"
