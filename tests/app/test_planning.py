@@ -13,7 +13,7 @@ from luthier.app.planning import make_plan
 from luthier.app.runs import run_id
 from luthier.app.service import Service
 from luthier.catalog import cards, places
-from luthier.core.errors import NotPossible, SpecError, UnknownName
+from luthier.core.errors import LuthierError, NotPossible, SpecError, UnknownName
 from luthier.core.plan import Plan
 from luthier.core.spec import SECTIONS, make_spec
 
@@ -143,3 +143,16 @@ def test_the_same_plan_is_the_same_run(planned: Callable[..., Plan]) -> None:
     assert run_id(planned()) == run_id(planned())
     assert run_id(planned()).startswith("try-")
     assert run_id(planned()) != run_id(planned(prepare={"seed": 4}))
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"data": {"train": "nothere.csv"}}, "nothere.csv: there is no such file"),
+        ({"data": {"train": "made:supprt-messages"}}, "unknown made data set 'supprt-messages'"),
+        ({"data": {"train": "made:support-messages"}, "deploy": {"endpoint": "a/b"}}, "'a/b' cannot name an endpoint"),
+    ],
+)
+def test_what_cannot_work_is_refused_by_the_plan(spec: dict[str, Any], said: str) -> None:
+    with pytest.raises(LuthierError, match=said):
+        make_plan(make_spec(spec), check_memory=False)

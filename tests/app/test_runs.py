@@ -177,3 +177,15 @@ def test_a_killed_run_goes_on_at_once(service: Service, other: subprocess.Popen[
     service.workspace.artifacts.check(dataset.id)
     assert _reused(events) == []
     assert [artifact.id for artifact in service.workspace.artifacts.all()] == [dataset.id]
+
+
+def test_reused_jobs_stay_succeeded(service: Service, planned: Callable[..., Plan]) -> None:
+    service.run(planned())
+    run = service.run(planned()).run
+    assert [job["state"] for job in service.leases.all(run)] == ["succeeded"] * 4
+
+
+def test_the_same_work_under_another_name_is_found_by_that_name(service: Service, planned: Callable[..., Plan]) -> None:
+    first = service.prepare(planned())
+    again = service.prepare(planned(name="another"))
+    assert again.id == first.id == service.artifact("another", "dataset").id

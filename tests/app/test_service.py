@@ -174,3 +174,9 @@ def test_the_catalog_says_what_can_be_used(service: Service) -> None:
     assert rows["all-minilm-l6-v2"]["usable"]
     assert rows["all-minilm-l6-v2"]["why_not"] == ""
     assert all(row["usable"] or row["why_not"] for row in rows.values())
+
+
+def test_a_thumb_is_up_or_down(service: Service, chain: Callable[..., Any]) -> None:
+    service.deploy(chain(0.95).export, "support")
+    with pytest.raises(InputError, match="'sideways'"):
+        service.feedback("support", "x", thumbs="sideways")

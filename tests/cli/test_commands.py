@@ -202,6 +202,7 @@ def test_ctrl_c_is_code_130_and_no_traceback(luthier: Luthier, monkeypatch: pyte
     monkeypatch.setattr(Service, "plan", stopped)
     said = luthier("run", "recipe.yaml")
     assert said.code == 130
+    assert "goes on where it was" in said.all
     assert "Traceback" not in said.all
 
 

@@ -157,3 +157,13 @@ def test_what_a_stage_prints_that_is_no_event_becomes_a_note(tmp_path: Path, mon
     LOCAL.submit(_job(tmp_path), events.append).wait()
     assert [event.text for event in events if isinstance(event, NoteSaid)] == ["not JSON", '{"event": "moon.risen"}']
     assert isinstance(events[-1], StageFailed)
+
+
+def test_who_does_not_listen_does_not_stop_the_stage(tmp_path: Path) -> None:
+    def broken(event: Event) -> None:
+        raise OSError("the journal is away")
+
+    job = _job(tmp_path, train=["made:support-messages"], rows=120)
+    with pytest.raises(OSError, match="the journal is away"):
+        LOCAL.submit(job, broken).wait()
+    assert (Path(job.work) / "done.json").exists()

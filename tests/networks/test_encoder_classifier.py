@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +206,26 @@ def test_a_damaged_base_model_is_named(base: Path, tmp_path: Path, damage: Any) 
     damage(folder)
     with pytest.raises(Damaged, match=str(folder)):
         encoder_classifier.load(folder, CLASSES)
+
+
+def test_a_full_disk_while_saving_is_said_so(tmp_path: Path) -> None:
+    """In a process of its own whose files may hold 2 kB."""
+    script = f"""
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+from transformers import BertConfig, BertModel
+from luthier.core.errors import NoSpace
+from luthier.networks.encoder_classifier import EncoderClassifier
+from pathlib import Path
+shape = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+network = EncoderClassifier(BertModel(shape, add_pooling_layer=False), 3)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+try:
+    network.save(Path({str(tmp_path)!r}))
+except NoSpace as error:
+    print("said:", error)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert "said:" in done.stdout, done.stderr[-1500:]
+    assert "the disk is full" in done.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -159,3 +159,8 @@ def test_no_event_is_too_much_for_a_terminal(event: Event) -> None:
 )
 def test_durations_read_well(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan")])
+def test_a_time_that_is_not_known_is_said_so(seconds: float) -> None:
+    assert duration(seconds) == "unknown"

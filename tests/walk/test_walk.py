@@ -53,8 +53,9 @@ class Said(NamedTuple):
 
     @property
     def last(self) -> Any:
-        """The JSON value that stands last on standard output, after the events."""
-        return json.loads(self.out[self.out.index("\n{\n") :]) if "\n{\n" in self.out else json.loads(self.out)
+        """The JSON value that stands last on standard output: one line after the events, or all of it."""
+        last = self.out.splitlines()[-1]
+        return json.loads(last if last.startswith("{") and last != "{" and last.endswith("}") else self.out)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in self.out.splitlines() if line.startswith('{"event"')]

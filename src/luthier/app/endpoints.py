@@ -16,6 +16,12 @@ from luthier.store.workspace import Workspace
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 
 
+def check_name(name: str) -> None:
+    """Raises ``InputError`` when an endpoint cannot be called so."""
+    if not NAME.fullmatch(name):
+        raise InputError(f"{name!r} cannot name an endpoint", "use letters, digits, '-' and '_', at most 40")
+
+
 @dataclass(frozen=True, slots=True)
 class EndpointInfo:
     """An endpoint and what it answers with."""
@@ -52,8 +58,7 @@ class Endpoints:
 
     def put(self, name: str, *, task: str, export: str, evaluation: str, model: str) -> EndpointInfo:
         """Makes the endpoint answer with another export, in one transaction."""
-        if not NAME.fullmatch(name):
-            raise InputError(f"{name!r} cannot name an endpoint", "use letters, digits, '-' and '_', at most 40")
+        check_name(name)
         row = {"name": name, "task": task, "export": export, "evaluation": evaluation, "model": model, "deployed_at": time.time()}
         with self.engine.begin() as connection:
             connection.execute(delete(ENDPOINTS).where(ENDPOINTS.c.name == name))

@@ -38,7 +38,8 @@ def gone(name: str) -> bool:
     if host != socket.gethostname() or not pid.isdigit():
         return False
     try:
-        return f"{psutil.Process(int(pid)).create_time():.0f}" != started
+        process = psutil.Process(int(pid))
+        return f"{process.create_time():.0f}" != started or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
 

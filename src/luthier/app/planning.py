@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from luthier.catalog import cards
+from luthier.app.endpoints import check_name
+from luthier.catalog import cards, made
 from luthier.core import registry
-from luthier.core.errors import NotPossible, SpecError, UnknownName
+from luthier.core.errors import InputError, NotPossible, SpecError, UnknownName
 from luthier.core.plan import Plan
 from luthier.core.spec import SECTIONS, Spec
 
@@ -37,6 +39,8 @@ def make_plan(spec: Spec, *, inherited: Plan | None = None, check_memory: bool =
         origins=_all_origins(origins),
         **{name: section(**values[name]) for name, section in SECTIONS.items()},  # type: ignore[arg-type]
     )
+    if inherited is None:
+        _data(plan)
     return _checked(plan, check_memory)
 
 
@@ -65,12 +69,25 @@ def _known(room: str, path: str, name: str) -> None:
 def _checked(plan: Plan, check_memory: bool) -> Plan:
     _known("executors", "executor", plan.executor)
     _known("formats", "data.format", plan.data.format)
+    if plan.deploy.endpoint:
+        check_name(plan.deploy.endpoint)
     for baseline in plan.evaluate.baselines:
         _known("baselines", "evaluate.baselines", baseline)
     for runtime in plan.export.runtimes:
         _known("runtimes", "export.runtimes", runtime)
     _base(plan, check_memory)
     return plan
+
+
+def _data(plan: Plan) -> None:
+    """Refuses data that is not there before anything runs."""
+    for name in [*plan.data.train, *plan.data.validation, *plan.data.test]:
+        kind, sign, rest = name.partition(":")
+        if sign and kind == "made":
+            if rest not in made.NAMES:
+                raise UnknownName.among("made data set", rest, made.NAMES)
+        elif not Path(name).exists():
+            raise InputError(f"{name}: there is no such file or folder", "give a path, or made:support-messages for invented messages")
 
 
 def _base(plan: Plan, check_memory: bool) -> None:

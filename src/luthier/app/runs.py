@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -88,6 +89,8 @@ class Runner:
                 found = self._do(job, token)
             else:
                 self.workspace.artifacts.also_named(found.id, plan.name)
+                self.leases.move(key, token, "running")
+                self.leases.move(key, token, "succeeded", artifact=found.id)
                 self.emit(JobReused(stage=stage, artifact=found.id))
             shutil.rmtree(work, ignore_errors=True)
         return found
@@ -99,8 +102,10 @@ class Runner:
         except KeyboardInterrupt:
             self._move(job, token, "queued")
             raise
-        except LuthierError as error:
-            self._move(job, token, "failed", error=error.as_json())
+        except Exception as error:
+            known = error.as_json() if isinstance(error, LuthierError) else {"code": "error", "message": f"{type(error).__name__}: {error}"}
+            with contextlib.suppress(LuthierError):  # where even this cannot be written, the lease runs out by itself
+                self._move(job, token, "failed", error=known)
             raise
         artifact = self.workspace.artifacts.add(
             Path(job.work) / "out",

@@ -10,14 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import insert, update
 
-from luthier.app.endpoints import EndpointInfo, Endpoints
+from luthier.app.endpoints import EndpointInfo, Endpoints, check_name
 from luthier.app.leases import Leases
 from luthier.app.planning import make_plan
 from luthier.app.runs import Runner, run_id
 from luthier.catalog import cards
-from luthier.core.errors import GateRefused
+from luthier.core.errors import Conflict, GateRefused, InputError
 from luthier.core.events import (
     EndpointDeployed,
     EndpointRemoved,
@@ -117,6 +117,8 @@ class Service:
             result = RunResult(run, dataset, model, evaluation, export, report=str(Path(evaluation.path) / "report.html"))
             if plan.deploy.endpoint:
                 result.endpoint = self.deploy(export, plan.deploy.endpoint, force=plan.deploy.force)
+        except Conflict:
+            raise  # somebody else is at it: the run is theirs
         except BaseException as error:
             self._end(run, "cancelled" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
@@ -129,8 +131,10 @@ class Service:
         self._about = run
         row = {"id": run, "name": plan.name, "state": "running", "plan": plan.model_dump(mode="json"), "created_at": time.time()}
         with self.workspace.engine().begin() as connection:
-            resumed = connection.execute(delete(RUNS).where(RUNS.c.id == run)).rowcount > 0
-            connection.execute(insert(RUNS), [row | {"finished_at": 0.0}])
+            again = update(RUNS).where(RUNS.c.id == run).values(state="running", plan=row["plan"], finished_at=0.0)
+            resumed = connection.execute(again).rowcount > 0
+            if not resumed:
+                connection.execute(insert(RUNS), [row | {"finished_at": 0.0}])
         self.emit(RunStarted(run=run, resumed=resumed))
 
     def _end(self, run: str, state: str) -> None:
@@ -224,6 +228,7 @@ class Service:
 
         ``force`` overrules a missed bar (never a missing evaluation) and is journaled.
         """
+        check_name(endpoint)
         artifacts = self.workspace.artifacts
         artifacts.check(export.id)
         lineage = {a.kind: a for a in list(artifacts.lineage(export.id))[::-1]}
@@ -260,6 +265,8 @@ class Service:
     def feedback(self, endpoint: str, identity: str, *, thumbs: str = "", right: Any = None, comment: str = "") -> None:
         """A person's judgement of an answer."""
         self.endpoints.get(endpoint)
+        if thumbs not in ("", "up", "down"):
+            raise InputError(f"thumbs: {thumbs!r} is neither 'up' nor 'down'", "write --thumbs up or --thumbs down")
         event = FeedbackGiven.model_validate({"endpoint": endpoint, "id": identity, "thumbs": thumbs, "right": right, "comment": comment})
         self.journal.append([event])
 

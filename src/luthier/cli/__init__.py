@@ -17,6 +17,7 @@ def main() -> None:
 
         error_panel(error)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("stopped; start the same command again: it goes on where it was", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as ended:  # typer turns Ctrl-C into exit code 130 without a word
+        if ended.code == 130:
+            print("stopped; start the same command again: it goes on where it was", file=sys.stderr)
+        raise

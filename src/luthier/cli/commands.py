@@ -51,7 +51,7 @@ def _done(artifact: Artifact, as_json: bool) -> None:
     from luthier.cli import show
 
     if as_json:
-        show.as_json({"id": artifact.id, "kind": artifact.kind, "path": artifact.path, "parents": artifact.parents})
+        show.as_json({"id": artifact.id, "kind": artifact.kind, "path": artifact.path, "parents": artifact.parents}, line=True)
     else:
         show.out.print(f"{artifact.id}\n{artifact.path}")
 
@@ -75,7 +75,7 @@ def run(
     answers = _ask(service, plan.deploy.endpoint, plan.ask) if result.endpoint and plan.ask else []
     if as_json:
         made = {kind: getattr(result, kind).id for kind in ("dataset", "model", "evaluation", "export")}
-        show.as_json({"run": result.run, **made, "answers": answers, "report": result.report, "seconds": result.seconds})
+        show.as_json({"run": result.run, **made, "answers": answers, "report": result.report, "seconds": result.seconds}, line=True)
         return
     for text, answer in zip(plan.ask, answers, strict=False):
         _show_answer(text, answer)
@@ -214,7 +214,7 @@ def endpoints(remove: Annotated[str, typer.Option(help="take this endpoint away"
 @app.command()
 def serve(
     host: str = "127.0.0.1",
-    port: int = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     workers: Annotated[int, typer.Option(help="inferences at once; 0: one a core")] = 0,
     keep_text: Annotated[bool, typer.Option("--keep-text", help="journal the texts too, personal data masked")] = False,
 ) -> None:

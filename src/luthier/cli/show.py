@@ -25,9 +25,9 @@ def error_panel(error: LuthierError) -> None:
         err.print(f"  [cyan]→[/cyan] {escape(error.hint)}")
 
 
-def as_json(value: Any) -> None:
-    """JSON on standard output."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+def as_json(value: Any, *, line: bool = False) -> None:
+    """JSON on standard output; on one ``line`` where lines of events come before it."""
+    print(json.dumps(value, indent=None if line else 2, ensure_ascii=False, default=str))
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

@@ -111,6 +111,8 @@ def read_spec(path: Path) -> Spec:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such recipe", "luthier run recipes/support-intents.yaml") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}", "name a YAML file") from None
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path}: not YAML: {error}", "see docs/recipes.md") from None
     if not isinstance(data, dict):

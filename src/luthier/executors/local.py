@@ -13,7 +13,7 @@ from collections import deque
 from pathlib import Path
 from typing import IO, Any
 
-from luthier.core.events import NoteSaid, StageFailed, read_event
+from luthier.core.events import Event, NoteSaid, StageFailed, read_event
 from luthier.core.job import Job
 from luthier.core.ports import Emit
 from luthier.store import files
@@ -27,6 +27,7 @@ class Process:
         self._stage = stage
         self._said: deque[str] = deque(maxlen=40)
         self._ended_with_word = False
+        self._broken: Exception | None = None
         self._readers = [
             threading.Thread(target=self._read_events, args=(process.stdout, emit), daemon=True),
             threading.Thread(target=self._read_errors, args=(process.stderr,), daemon=True),
@@ -37,13 +38,16 @@ class Process:
 
     def _read_events(self, stream: IO[str], emit: Emit) -> None:
         for line in stream:
+            event: Event
             try:
                 event = read_event(json.loads(line))
             except (ValueError, KeyError, TypeError):
-                emit(NoteSaid(text=line.rstrip()[:2000]))
-                continue
+                event = NoteSaid(text=line.rstrip()[:2000])
             self._ended_with_word |= event.name in ("stage.failed", "stage.finished")
-            emit(event)
+            try:
+                emit(event)
+            except Exception as error:  # noqa: BLE001 - who does not listen must not stop the stage: its pipe is read on
+                self._broken = self._broken or error
 
     def _read_errors(self, stream: IO[str]) -> None:
         for line in stream:
@@ -54,6 +58,8 @@ class Process:
         code = self.process.wait()
         for reader in self._readers:
             reader.join(timeout=10)
+        if self._broken is not None:
+            raise self._broken
         if not self._ended_with_word:
             self._emit(StageFailed(stage=self._stage, error=_silent_end(code, list(self._said))))
         return code

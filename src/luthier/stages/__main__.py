@@ -66,8 +66,9 @@ def describe(error: Exception) -> dict[str, Any]:
     """An error in the one JSON shape; a defect of ours carries its traceback."""
     if isinstance(error, LuthierError):
         return error.as_json()
-    if isinstance(error, OSError) and error.errno == 28:
-        return NoSpace(f"{error.filename or 'a file'}: the disk is full", "free some space and start the same command again").as_json()
+    if files.disk_full(error):
+        place = getattr(error, "filename", None) or "a file"
+        return NoSpace(f"{place}: the disk is full", "free some space and start the same command again").as_json()
     if isinstance(error, MemoryError):
         return {"code": "not_possible", "message": "the memory is full", "hint": "lower train.batch_tokens or choose a smaller model"}
     trace = "".join(traceback.format_exception(error))

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import JSON, Column, Engine, Float, Index, Integer, MetaData, String, Table, create_engine, event, inspect, text
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
-from luthier.core.errors import Conflict, Damaged, InputError
+from luthier.core.errors import Conflict, Damaged, InputError, NoSpace
 from luthier.store.locks import locked
 
 METADATA = MetaData()
@@ -84,6 +84,7 @@ def connect(url: str) -> Engine:
         raise InputError(f"{shown}: not the address of a database: {str(error).replace(url, shown)}", _ADDRESS) from None
     if url.startswith("sqlite"):
         event.listen(engine, "connect", _sqlite_settings)
+        event.listen(engine, "handle_error", _no_space)
     try:
         migrate(engine)
     except DatabaseError as error:
@@ -99,6 +100,14 @@ def _sqlite_settings(connection: Any, _record: Any) -> None:
     for setting in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {setting}")
     cursor.close()
+
+
+def _no_space(context: Any) -> None:
+    """A full disk is ``NoSpace`` here too; SQLite's own word for it is an ``OperationalError``."""
+    said = str(context.original_exception)
+    if "disk is full" in said or "disk I/O error" in said:
+        hint = "free some space and start the same command again: finished work is kept"
+        raise NoSpace(f"the workspace's database: {said}", hint) from context.original_exception
 
 
 def revision(engine: Engine) -> str:

@@ -29,10 +29,18 @@ def space_errors(path: Path) -> Iterator[None]:
     """Turns "no space left" and quota errors into ``NoSpace`` that names the path."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and not isinstance(error, NoSpace):
+    except Exception as error:
+        if disk_full(error) and not isinstance(error, NoSpace):
             raise NoSpace(f"{path}: the disk is full", "free some space and start the same command again: finished work is kept") from error
         raise
+
+
+def disk_full(error: Exception) -> bool:
+    """Whether the error says that there is no space left (safetensors' own error carries the number in its text only)."""
+    numbers = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if isinstance(error, OSError):
+        return error.errno in numbers
+    return type(error).__name__ == "SafetensorError" and any(f"os error {number})" in str(error) for number in numbers)
 
 
 def sync_folder(folder: Path) -> None:
