@@ -5,7 +5,8 @@
 The Trainer: batch 8, padding to the longest of a batch, learning rate 5e-5, 3 epochs, linear decay, no evaluation and no saving inside
 the clock.
 Ours: everything inside the clock, the micro-benchmark and the cached features too. Accuracy is on BANKING77's official test rows, asked
-once a run.
+once a run. A method runs as effort quick plans it, and with one epoch; its time to the Trainer's accuracy is that of the fastest of the two
+whose mean accuracy is not below the Trainer's by more than 0.3 points.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from real_data import banking77, base_model, finish, the_task
 from trying import Setting, plan_of, use_environment
 
 RATIOS = {"full": 3.5, "top": 7.0, "head": 15.0}
-EFFORTS = {"full": "quick", "top": "quick", "head": "quick"}
+RUNS: dict[str, list[dict[str, Any]]] = {"full": [{}, {"epochs": 1}], "top": [{}, {"epochs": 1}], "head": [{}]}
+"""What each method changes of effort quick's plan, a run each."""
 SAME_ACCURACY = 0.3
 FOLDS = 5
 
@@ -67,10 +69,10 @@ def plain_trainer(setting: Setting, seed: int) -> dict[str, Any]:
     return _row("transformers.Trainer", seed, seconds, 3.0, setting, float((logits.argmax(1) == right).mean()))
 
 
-def ours(setting: Setting, method: str, seed: int, work: Path) -> dict[str, Any]:
-    plan = plan_of(method, EFFORTS[method], patience=0)
+def ours(setting: Setting, method: str, changes: dict[str, Any], seed: int, work: Path) -> dict[str, Any]:
+    plan = plan_of(method, "quick", patience=0, **changes)
     result, seconds = setting.fit(plan, seed, work)
-    return _row(f"{method}/{plan.effort}", seed, seconds, result.epochs, setting, setting.score(result.model, "accuracy"))
+    return _row(f"{method}, {plan.epochs:g} epochs", seed, seconds, result.epochs, setting, setting.score(result.model, "accuracy"))
 
 
 def _row(what: str, seed: int, seconds: float, epochs: float, setting: Setting, accuracy: float) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def folds(setting: Setting, method: str, work: Path) -> tuple[float, float]:
     from luthier.stages.train.machine import choose
     from luthier.stages.train.request import FitRequest, prepare_model
 
-    plan = plan_of(method, EFFORTS[method], patience=0)
+    plan = plan_of(method, "quick", patience=0)
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as own:
         request = FitRequest(setting.task, setting.base, setting.schema, plan, setting.train)
@@ -174,10 +176,13 @@ def bars_of(
     plain_s, plain_accuracy = mean("transformers", "s"), mean("transformers", "accuracy")
     bars = {}
     for method, least in RATIOS.items():
-        ratio, gain = plain_s / mean(method, "s"), mean(method, "accuracy") - plain_accuracy
-        bars[f"{method}: {ratio:.1f} x faster than the plain Trainer, >= {least}; accuracy {gain:+.2f} points"] = ratio >= least
-        if method == "full":
-            bars[f"full: to the same accuracy or better ({gain:+.2f} >= {-SAME_ACCURACY})"] = gain >= -SAME_ACCURACY
+        names = sorted({row["what"] for row in rows if row["what"].startswith(f"{method},")}, key=lambda name: mean(name, "s"))
+        equal = [name for name in names if mean(name, "accuracy") >= plain_accuracy - SAME_ACCURACY]
+        for name in names:
+            gain = mean(name, "accuracy") - plain_accuracy
+            print(f"{name}: {plain_s / mean(name, 's'):.1f} x the plain Trainer's speed, accuracy {gain:+.2f} points")
+        ratio = plain_s / mean(equal[0], "s") if equal else 0.0
+        bars[f"{method}: {ratio:.1f} x faster to the plain Trainer's accuracy ({plain_accuracy:.2f} %), >= {least}"] = ratio >= least
     top = sum(cv["top"])
     bars[f"top: features + {FOLDS} folds + final {top:.0f} s < one plain training {plain_s:.0f} s"] = top < plain_s
     bars[f"head: {FOLDS} folds + final after features {cv['head'][1]:.1f} s < 15 s"] = cv["head"][1] < 15.0
@@ -201,7 +206,8 @@ def main() -> None:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in args.seeds:
-            rows += [plain_trainer(setting, seed)] + [ours(setting, method, seed, Path(folder)) for method in RATIOS]
+            rows.append(plain_trainer(setting, seed))
+            rows += [ours(setting, method, changes, seed, Path(folder)) for method in RATIOS for changes in RUNS[method]]
         cv = {method: folds(setting, method, Path(folder)) for method in ("top", "head")}
         predicted = [] if args.skip_prediction else predictions(args.rows or 4000, Path(folder))
     bars = bars_of(rows, cv, predicted, quick=False)

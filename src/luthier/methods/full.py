@@ -13,7 +13,7 @@ _SAME: dict[str, Any] = {"batch_tokens": 640, "fitted_head": True}
 _EFFORTS: dict[str, dict[str, Any]] = {
     "quick": {**_SAME, "epochs": 2, "learning_rate": 1.6e-4, "head_learning_rate": 1e-3, "average_share": 0.0, "patience": 0},
     "standard": {**_SAME, "epochs": 4, "learning_rate": 1.2e-4, "head_learning_rate": 6e-4, "average_share": 0.0, "patience": 2},
-    "best": {**_SAME, "epochs": 6, "learning_rate": 1.2e-4, "head_learning_rate": 6e-4, "average_share": 0.25, "patience": 3},
+    "best": {**_SAME, "epochs": 5, "learning_rate": 1.2e-4, "head_learning_rate": 6e-4, "average_share": 0.25, "patience": 3},
 }
 
 
