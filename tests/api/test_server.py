@@ -1,5 +1,6 @@
 """The HTTP door: predict, batches, scores, feedback, health, metrics, and one error shape with a request id on everything."""
 
+import asyncio
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,7 @@ from luthier.store.database import connect
 from luthier.store.journal import Journal
 
 PREDICT = "/api/v1/endpoints/support/predict"
+FEEDBACK = "/api/v1/endpoints/support/feedback"
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def journal(tmp_path_factory):
 def client(export_folder, journal):
     info = SimpleNamespace(name="support", task="text-classification", export_id="export-1", model_id="model-1", folder=export_folder)
     service = SimpleNamespace(endpoints=SimpleNamespace(list=lambda: [info]), journal=journal)
-    app = create_app(service, workers=1, keep_text=lambda text: text.replace("4111111111111111", "<CARD>"))
+    app = create_app(service, workers=1, keep_text=True)
     with TestClient(app, raise_server_exceptions=False) as opened:
         yield opened
 
@@ -67,17 +69,42 @@ def test_what_is_served_is_listed(client):
 
 
 def test_answers_and_judgements_are_journaled(client, journal):
-    answer = client.post(PREDICT, json={"text": "my card 4111111111111111 was charged twice"}).json()
-    given = {"id": answer["id"], "thumbs": "down", "right": "double_charge", "comment": "no"}
-    assert client.post("/api/v1/endpoints/support/feedback", json=given).status_code == 202
-    end = time.time() + 5
-    while time.time() < end and not [one for one in journal.all(names=("prediction.answered",)) if one.body["id"] == answer["id"]]:
-        time.sleep(0.05)
-    (kept,) = [one.body for one in journal.all(names=("prediction.answered",)) if one.body["id"] == answer["id"]]
-    assert kept["text"] == "my card <CARD> was charged twice"
+    answer = client.post(PREDICT, json={"text": "my card 4111111111111111 was charged twice for ORD-12345"}).json()
+    given = {"id": answer["id"], "thumbs": "down", "right": "payment_failed", "comment": "jane.doe@example.com is angry"}
+    assert client.post(FEEDBACK, json=given).status_code == 202
+    (kept,) = _journaled(journal, "prediction.answered", lambda body: body["id"] == answer["id"])
+    assert kept["text"] == "my card <CARD_1> was charged twice for <ORDER_NUMBER_1>"
     assert kept["output"] == answer["label"]
-    (judged,) = [one.body for one in journal.all(names=("feedback.given",)) if one.body["id"] == answer["id"]]
-    assert judged["right"] == "double_charge"
+    (judged,) = _journaled(journal, "feedback.given", lambda body: body["id"] == answer["id"])
+    assert (judged["right"], judged["comment"]) == ("payment_failed", "<EMAIL_1> is angry")
+
+
+def _journaled(journal, name, wanted):
+    """The events of that name that are wanted, once there is one: the journal's writer is a little behind."""
+    end = time.time() + 5
+    while True:
+        found = [one.body for one in journal.all(names=(name,)) if wanted(one.body)]
+        if found or time.time() > end:
+            return found
+        time.sleep(0.05)
+
+
+def test_a_wrong_judgement_is_refused_and_not_kept(client, journal):
+    before = len(list(journal.all(names=("feedback.given",))))
+    error = _is_an_error(client.post(FEEDBACK, json={"id": "1", "right": "payments_failed"}), 400)
+    assert error["hint"].startswith("did you mean 'payment_failed'")
+    _is_an_error(client.post(FEEDBACK, json={"id": "1", "right": "x" * 3000}), 422)
+    _is_an_error(client.post(FEEDBACK, json={"id": "1", "comment": "x" * 3000}), 422)
+    _is_an_error(client.post(FEEDBACK, json={"id": "1", "thumbs": "up", "who": "me"}), 422)
+    _is_an_error(client.post(FEEDBACK, content=b'{"id": "1", "comment": "half a character \\ud83d"}'), 422)
+    _is_an_error(client.post(FEEDBACK, content=b'{"id": "1", "comment": "' + b"a" * 8_000_001 + b'"}'), 413)
+    assert "thumbs" in _is_an_error(client.post(FEEDBACK, content=b"{"), 400)["hint"]
+    assert len(list(journal.all(names=("feedback.given",)))) == before
+
+
+def test_feedback_is_described(client):
+    described = client.get("/api/v1/openapi.json").json()["paths"]["/api/v1/endpoints/{name}/feedback"]["post"]
+    assert set(described["requestBody"]["content"]["application/json"]["schema"]["properties"]) == {"id", "thumbs", "right", "comment"}
 
 
 @pytest.mark.parametrize(
@@ -134,6 +161,40 @@ def test_a_defect_says_nothing_of_the_message(client, monkeypatch):
     response = client.post(PREDICT, json={"text": "a"})
     assert _is_an_error(response, 500)["code"] == "internal"
     assert "secret" not in response.text
+
+
+def test_a_graph_that_fails_is_journaled_without_the_message(client, journal, monkeypatch):
+    def fail(batch):
+        raise RuntimeError("secret text of a customer")
+
+    endpoint = client.app.state.host.get("support").endpoint
+    before = len(list(journal.all(names=("prediction.failed",))))
+    monkeypatch.setattr(endpoint, "_session", SimpleNamespace(run=fail))
+    _is_an_error(client.post(PREDICT, json={"text": "a"}), 500)
+    end = time.time() + 5
+    while time.time() < end and len(list(journal.all(names=("prediction.failed",)))) == before:
+        time.sleep(0.05)
+    last = journal.last(1, names=("prediction.failed",))[0].body
+    assert (last["code"], last["message"]) == ("error", "RuntimeError")
+
+
+def test_a_client_that_hangs_up_is_no_defect(client, caplog):
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    sent: list = []
+    scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http", "path": PREDICT}
+    scope |= {"raw_path": PREDICT.encode(), "query_string": b"", "root_path": "", "headers": [], "client": ("a", 1), "server": ("b", 2)}
+    asyncio.run(client.app(scope, receive, send))
+    assert sent == []
+    assert caplog.records == []
+    page = client.get("/metrics").text
+    route = 'route="/api/v1/endpoints/{name}/predict"'
+    assert f'luthier_requests_total{{method="POST",{route},status="499"}} 1.0' in page
+    assert 'code="499"' not in page
 
 
 def test_overload_is_said_at_once(client, monkeypatch):

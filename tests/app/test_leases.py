@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, insert, update
 
 from luthier.app import leases as module
 from luthier.app.leases import Leases, gone, owner
@@ -85,6 +85,24 @@ def test_one_process_cannot_hold_a_job_twice(leases: Leases) -> None:
     with leases.held("job", "ours", "train"), pytest.raises(Conflict):
         _hold(leases)
     assert _hold(leases)
+
+
+def test_two_that_begin_the_same_new_job_at_once_are_a_conflict(leases: Leases) -> None:
+    """Both saw that there is no such job, and the other one was first to write it."""
+    others = {"id": "job", "run": "theirs", "stage": "train", "state": "queued", "artifact": "", "error": {}, "updated_at": 0.0}
+    late: list[str] = []
+
+    @event.listens_for(leases.engine, "before_cursor_execute")
+    def other_first(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith("INSERT INTO jobs") and not late:
+            late.append(statement)
+            with leases.engine.begin() as connection:
+                connection.execute(insert(JOBS), [others])
+
+    with pytest.raises(Conflict, match="train of run 'ours' was taken by another process just now") as caught:
+        _hold(leases)
+    assert caught.value.hint
+    assert [row["run"] for row in leases.all()] == ["theirs"]
 
 
 def test_a_lease_is_let_go_when_the_work_fails(leases: Leases) -> None:

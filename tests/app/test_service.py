@@ -14,6 +14,7 @@ from luthier.core.errors import Damaged, GateRefused, InputError, UnknownName
 from luthier.core.events import Event, StageProgressed
 from luthier.core.plan import Plan
 from luthier.core.types import Artifact
+from luthier.store import files
 
 
 @pytest.fixture
@@ -139,18 +140,27 @@ def test_a_name_means_the_newest(service: Service, chain: Callable[..., Any]) ->
 
 def test_feedback_is_journaled_for_its_endpoint(service: Service, chain: Callable[..., Any]) -> None:
     service.deploy(chain(0.95).export, "support")
-    service.feedback("support", "abc", thumbs="down", right="refund", comment="no")
+    service.feedback("support", "abc", thumbs="down", right="refund", comment="ann@example.com says no")
     (entry,) = service.journal.all(about="support", names=("feedback.given",))
     assert {key: entry.body[key] for key in ("id", "thumbs", "right", "comment")} == {
         "id": "abc",
         "thumbs": "down",
         "right": "refund",
-        "comment": "no",
+        "comment": "<EMAIL_1> says no",
     }
     with pytest.raises(UnknownName) as caught:
         service.feedback("suport", "abc", thumbs="up")
     assert caught.value.hint == "did you mean 'support'?"
     assert len(_journal(service, "feedback.given")) == 1
+
+
+def test_a_judgement_names_a_label_of_the_endpoint(service: Service, chain: Callable[..., Any]) -> None:
+    info = service.deploy(chain(0.95).export, "support")
+    files.write_json(info.folder / "schema.json", {"labels": ["refund", "parcel"], "multi_label": False})
+    with pytest.raises(InputError, match="'parcels' is not a label") as caught:
+        service.feedback("support", "abc", right="parcels")
+    assert caught.value.hint == "did you mean 'parcel'?"
+    assert _journal(service, "feedback.given") == []
 
 
 def test_an_endpoint_can_be_taken_away(service: Service, chain: Callable[..., Any]) -> None:

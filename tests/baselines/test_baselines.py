@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -70,6 +72,53 @@ def test_tfidf_logistic_for_several_labels() -> None:
     predictions = task.decode([row.id for row in test], result.outputs, context.schema, {})
     right = np.mean([row.target in p.output for p, row in zip(predictions, test, strict=True)])
     assert right > 0.8
+
+
+EMOJI = "\N{GRINNING FACE}"
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [["money back", "late parcel"], ["ab", "cd", "ef"], [EMOJI, EMOJI * 2, "!"], ["one refund for me", "my parcel, a refund"] * 20],
+    ids=["two rows", "no piece twice", "no word", "enough"],
+)
+@pytest.mark.parametrize("answers", [LABELS, ["refund", "delivery"], ["refund"]], ids=["both", "turned", "one class"])
+@pytest.mark.parametrize("several", [False, True])
+def test_tfidf_logistic_of_next_to_nothing(texts: list[str], answers: list[str], several: bool) -> None:
+    train = [Example(str(n), {"text": text}, answers[n % len(answers)]) for n, text in enumerate(texts)]
+    train = [Example(row.id, row.inputs, [row.target]) for row in train] if several else train
+    context = _context(several=several)
+    result = registry.get("baselines", "tfidf-logistic").run(train, _bare(_rows(3, 2)), context)
+    assert result.outputs["logits"].shape == (3, 2)
+    assert np.isfinite(result.outputs["logits"]).all()
+    if len(answers) == 1:
+        outputs = {str(prediction.output) for prediction in task.decode(["a", "b", "c"], result.outputs, context.schema, {})}
+        assert outputs == {"['refund']" if several else "refund"}
+
+
+def test_a_class_alone_in_the_part_that_settings_are_chosen_on() -> None:
+    """One row of the other class, which is held out with the settings' choice or is all that is missing there."""
+    train = [Example(str(n), {"text": f"money back {n}"}, "refund") for n in range(12)]
+    train.append(Example("x", {"text": "late parcel"}, "delivery"))
+    result = registry.get("baselines", "tfidf-logistic").run(train, _bare(_rows(5, 2)), _context())
+    assert np.isfinite(result.outputs["logits"]).all()
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_nearest_centroid_never_gives_a_class_that_no_row_has(monkeypatch: pytest.MonkeyPatch, several: bool) -> None:
+    import torch
+
+    from luthier.baselines import nearest_centroid
+
+    stub: Any = SimpleNamespace(load=lambda *_: torch.nn.Linear(2, 2).eval(), processor=lambda *_: None)
+    vectors = {3: np.array([[1.0, 0.0], [0.8, 0.6], [0.9, 0.1]]), 2: np.array([[-1.0, 0.0], [1.0, 0.0]])}
+    monkeypatch.setattr(nearest_centroid, "_embeddings", lambda model, examples, *_: (vectors[len(examples)], 9))
+    context = replace(_context(several=several), task=stub)
+    train = [Example(str(n), {"text": "t"}, ["refund"] if several else "refund") for n in range(3)]
+    result = nearest_centroid.plugin.run(train, _bare(_rows(2, 2)), context)
+    for prediction in task.decode(["a", "b"], result.outputs, context.schema, {}):
+        assert "delivery" not in prediction.output
+        assert prediction.scores["delivery"] < 1e-9
 
 
 def test_from_scratch_asks_for_random_weights_and_the_same_steps() -> None:

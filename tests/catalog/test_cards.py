@@ -113,6 +113,8 @@ def test_bad_folders(tmp_path: Path) -> None:
         cards.find(str(tmp_path))
     with pytest.raises(InputError, match="no folder"):
         cards.find("./not-there")
+    with pytest.raises(InputError, match="no folder '~nobody-of-that-name/model'"):
+        cards.find("~nobody-of-that-name/model")
 
 
 def test_memory_falls_from_full_to_head() -> None:

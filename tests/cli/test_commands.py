@@ -85,6 +85,7 @@ def test_models_says_what_can_be_used_here(luthier: Luthier) -> None:
     assert {row["id"] for row in json.loads(luthier("models", "--usable", "--json").out)} == {i for i, row in rows.items() if row["usable"]}
     table = luthier("models", "--task", "text-classification")
     assert "all-minilm-l6-v2" in table.all
+    assert "full lora top head" in table.all
     assert "resnet-18" not in table.all
 
 
@@ -166,7 +167,7 @@ def test_an_empty_workspace_lists_nothing(luthier: Luthier, command: str) -> Non
         (["plan", "recipe.yaml", "-s", "model=gpt2"], "'gpt2' is a decoder model", "all-minilm-l6-v2"),
         (["prepare", "messages.csv", "--model", "all-minilm-l7"], "unknown model 'all-minilm-l7'", "all-minilm-l6-v2"),
         (["prepare", "nothere.csv"], "nothere.csv: there is no such file", "give a path"),
-        (["prepare", "message.csv", "--dry-run"], "there is no file 'message.csv'", "did you mean 'messages.csv'"),
+        (["prepare", "message.csv", "--dry-run"], "message.csv: there is no such file", "did you mean 'messages.csv'"),
         (["train", "nothing"], "unknown dataset 'nothing'", "there is no dataset yet"),
         (["evaluate", "nothing"], "unknown model 'nothing'", "there is no model yet"),
         (["deploy", "nothing", "-e", "support"], "unknown model 'nothing'", "there is no model yet"),
@@ -187,12 +188,24 @@ def test_an_error_is_a_sentence_and_a_remedy(luthier: Luthier, words: list[str],
     assert "Traceback" not in said.all
 
 
-@pytest.mark.parametrize("words", [["nonsense"], ["run"], ["plan", "recipe.yaml", "--nonsense"], ["models", "--usable=maybe"]])
+@pytest.mark.parametrize(
+    "words",
+    [["nonsense"], ["run"], ["plan", "recipe.yaml", "--nonsense"], ["models", "--usable=maybe"], ["watch", "support", "--window-s", "0"]],
+)
 def test_a_wrong_call_is_code_2(luthier: Luthier, words: list[str]) -> None:
     said = luthier(*words)
     assert said.code == 2
     assert said.err
     assert "Traceback" not in said.all
+
+
+@pytest.mark.parametrize("words", [[], ["--keep-text"]])
+def test_serve_keeps_texts_only_when_it_is_told(luthier: Luthier, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr("luthier.api.serve", lambda service, **options: given.update(options))
+    assert luthier("serve", "--port", "0", *words).code == 0
+    assert given["keep_text"] is bool(words)
+    assert given["samples"].name == "samples"
 
 
 def test_ctrl_c_is_code_130_and_no_traceback(luthier: Luthier, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from luthier.core.personal_data import (
     KINDS,
+    MOST_VALUES,
     Numbers,
     Span,
     address,
@@ -131,6 +132,42 @@ def test_numbers_go_on_while_they_are_kept() -> None:
     assert mask_text("call 541-714-1388", numbers=numbers)[0] == "call <PHONE_1>"
     assert mask_text("call 555-123-4567 or (541) 714.1388", numbers=numbers)[0] == "call <PHONE_2> or <PHONE_1>"
     assert mask_text("call 555-123-4567")[0] == "call <PHONE_1>", "another conversation"
+
+
+@pytest.mark.parametrize("hyphen", ["\u2010", "\u2011", "\u2012", "\u2013", "\u2014", "\u2015", "\u2212"])
+def test_the_hyphens_of_typesetters_hide_nothing(hyphen: str) -> None:
+    for plain, kind in (("541-714-1388", "PHONE"), ("460-89-9847", "SSN"), ("4454-7945-1139-0933", "CARD"), ("NO93-8601-1117-947", "IBAN")):
+        text = f"it is {plain.replace('-', hyphen)} today"
+        assert suspect(text)
+        assert mask_text(text)[0] == f"it is <{kind}_1> today"
+    numbers: Numbers = {}
+    assert mask_text("541-714-1388", numbers=numbers)[0] == "<PHONE_1>"
+    assert mask_text(f"call 541{hyphen}714{hyphen}1388", numbers=numbers)[0] == "call <PHONE_1>", "the same number"
+    assert mask_text(f"ref ORD{hyphen}1234", (), {"ORDER": r"ORD-\d{4}", "DASHED": f"ref(?= ORD{hyphen})"})[0] == "<DASHED_1> <ORDER_1>"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("ann\u2011smith@example.com", "<EMAIL_1>"),
+        ("write me\u2014ann@example.com", "write me\u2014<EMAIL_1>"),
+        ("www.example.com\u2014see there", "<URL_1>"),
+        ("example.com\u2014see there", "<URL_1>\u2014see there"),
+        ("call 541\u00a0714\u00a01388", "call <PHONE_1>"),
+        ("the years 2019\u20132024, pages 10\u201312", "the years 2019\u20132024, pages 10\u201312"),
+    ],
+)
+def test_a_dash_parts_words_and_a_hyphen_does_not(text: str, masked: str) -> None:
+    assert mask_text(text)[0].startswith(masked)
+
+
+def test_values_of_one_conversation_are_bounded() -> None:
+    numbers: Numbers = {}
+    for number in range(MOST_VALUES + 5):
+        masked, _ = mask_text(f"u{number}@example.com", numbers=numbers)
+    assert masked == f"<EMAIL_{MOST_VALUES + 1}>"
+    assert len(numbers["EMAIL"]) == MOST_VALUES
+    assert mask_text("u7@example.com", numbers=numbers)[0] == "<EMAIL_8>"
 
 
 def test_the_surer_kind_wins_then_the_longer_span() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,6 +28,29 @@ def test_the_notebook_walk_runs(tmp_path: Path) -> None:
     label, confidence = done.stdout.strip().splitlines()[-1].rsplit(" ", 1)
     assert re.fullmatch(r"[a-z_]+|None", label)
     assert 0 <= float(confidence) <= 1
+
+
+def test_its_command_for_your_own_file_fits_its_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the columns that it names, every row of such a file comes into the dataset, whatever the recipe says about made messages."""
+    from luthier.app.planning import make_plan
+    from luthier.core.job import Job
+    from luthier.core.spec import make_spec, override, read_spec
+    from luthier.stages import prepare
+
+    (line,) = re.findall(r"^luthier run .*data\.train=tickets\.csv.*$", README, flags=re.MULTILINE)
+    assert ". .venv/bin/activate" in README[: README.index(line)]
+    _, _, recipe, *settings = shlex.split(line)
+    assert set(settings[::2]) == {"--set"}
+    rows = [f"ticket {n} about {topic} of {n * 7919 % 10_007},{topic}" for n in range(1300) for topic in ("refunds", "parcels")]
+    (tmp_path / "tickets.csv").write_text("\n".join(["body,topic", *rows]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    spec = make_spec(override(read_spec(ROOT / recipe).model_dump(exclude_unset=True), settings[1::2]))
+    plan = make_plan(spec, check_memory=False)
+    job = Job(id="j", run="r", stage="prepare", plan=plan, work=str(tmp_path / "w"))
+    notes: list[str] = []
+    summary = prepare.run(job, lambda event: notes.append(str(event.as_json())))
+    assert (summary["rows"], summary["refused"], summary["labels"]) == (len(rows), 0, 2)
+    assert "data.rows" not in "".join(notes)
 
 
 def test_its_make_targets_exist() -> None:

@@ -13,6 +13,7 @@ from sklearn import metrics as reference
 from luthier.core import registry
 from luthier.core.ports import Judged
 from luthier.core.types import Example
+from luthier.metrics import _ranking as ranking
 from luthier.tasks.text_classification import plugin as task
 
 LABELS = [f"class {number:02d}" for number in range(9)]
@@ -53,8 +54,8 @@ def test_one_label(case: tuple[Any, Any]) -> None:
     found = values("f1", made)
     for average in ("macro", "micro", "weighted"):
         assert found[f"{average}_f1"] == pytest.approx(reference.f1_score(target, answer, average=average, zero_division=0))
-    assert found["macro_precision"] == pytest.approx(reference.precision_score(target, answer, average="macro", zero_division=0))
-    assert found["macro_recall"] == pytest.approx(reference.recall_score(target, answer, average="macro", zero_division=0))
+        assert found[f"{average}_precision"] == pytest.approx(reference.precision_score(target, answer, average=average, zero_division=0))
+        assert found[f"{average}_recall"] == pytest.approx(reference.recall_score(target, answer, average=average, zero_division=0))
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     losses = values("calibration", made)
     assert losses["nll"] == pytest.approx(-np.log(chances[np.arange(len(target)), target]).mean())
@@ -89,8 +90,10 @@ def test_several_labels(seed: int, classes: int) -> None:
     found = values("f1", made)
     for average in ("macro", "micro", "weighted"):
         seen = np.flatnonzero((target | answer).any(axis=0))
-        wanted = reference.f1_score(target[:, seen], answer[:, seen], average=average, zero_division=0)
-        assert found[f"{average}_f1"] == pytest.approx(wanted)
+        for name in ("f1", "precision", "recall"):
+            score = getattr(reference, f"{name}_score")
+            wanted = score(target[:, seen], answer[:, seen], average=average, zero_division=0)
+            assert found[f"{average}_{name}"] == pytest.approx(wanted)
 
 
 @settings(max_examples=15, deadline=None)
@@ -107,6 +110,19 @@ def test_a_resample_is_the_score_of_its_rows(case: tuple[Any, Any], seed: int) -
             wanted = values(name, repeated)
             for score, found in metric.resample(made, counts).items():
                 assert found[0] == pytest.approx(wanted[score], abs=1e-9), (name, score)
+
+
+def test_areas_are_the_same_whatever_is_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    made = judged(random.integers(0, 3, 60), random.normal(size=(60, 3)).round(1))
+    whole = values("roc-auc", made) | values("pr-auc", made)
+    monkeypatch.setattr(ranking, "_PAIRS", 200)
+    assert values("roc-auc", made) | values("pr-auc", made) == pytest.approx(whole, rel=1e-12)
+
+
+@pytest.mark.parametrize(("rows", "block"), [(10_000, 1024), (1_000_000, 64), (200_000_000, 1)])
+def test_memory_is_bounded_for_many_rows(rows: int, block: int) -> None:
+    assert [len(one) for one in ranking._blocks(np.arange(block + 1), rows)] == [block, 1]
 
 
 def test_labels_that_were_never_trained_count_as_errors() -> None:

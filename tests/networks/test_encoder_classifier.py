@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from luthier.core.errors import Damaged, NotPossible, UnsafeFile
-from luthier.networks import encoder_classifier
+from luthier.networks import byte_dropout, encoder_classifier
 from luthier.networks.encoder_classifier import EncoderClassifier
 
 WORDS, WIDTH, LAYERS, CLASSES = 60, 32, 2, 3
@@ -144,6 +144,30 @@ def test_from_scratch_has_the_shape_and_none_of_the_weights(base: Path) -> None:
     name = "encoder.encoder.layer.0.attention.self.query.weight"
     assert not torch.equal(scratch.state_dict()[name], known.state_dict()[name])
     assert torch.equal(scratch.state_dict()[name], same.state_dict()[name])
+
+
+def test_a_trained_model_as_the_base_of_another(model: EncoderClassifier, tmp_path: Path) -> None:
+    """Its own output layer where the classes are as many, else a new one; from scratch there is nothing of it left."""
+    model.save(tmp_path)
+    same, more = encoder_classifier.load(tmp_path, CLASSES, seed=5), encoder_classifier.load(tmp_path, CLASSES + 2, seed=5)
+    assert torch.equal(same.head.weight, model.head.weight)
+    assert more.head.weight.shape == (CLASSES + 2, WIDTH)
+    assert torch.equal(more.head.weight, encoder_classifier.load(tmp_path, CLASSES + 2, seed=5).head.weight)
+    for name, tensor in model.encoder.state_dict().items():
+        assert torch.equal(more.encoder.state_dict()[name], tensor), name
+    scratch = encoder_classifier.load(tmp_path, CLASSES + 1, pretrained=False, seed=5)
+    assert scratch.head.out_features == CLASSES + 1
+    name = "encoder.encoder.layer.0.attention.self.query.weight"
+    assert not torch.equal(scratch.state_dict()[name], model.state_dict()[name])
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_dropout_by_bytes_is_in_every_model(base: Path, model: EncoderClassifier, tmp_path: Path, pretrained: bool) -> None:
+    model.save(tmp_path)
+    for folder in (base, tmp_path):
+        loaded = encoder_classifier.load(folder, CLASSES, dropout=0.1, pretrained=pretrained)
+        kinds = {type(module) for module in loaded.modules() if isinstance(module, torch.nn.Dropout)}
+        assert kinds == {byte_dropout.ByteDropout}, folder
 
 
 def test_dropout_is_what_was_asked_for(base: Path) -> None:

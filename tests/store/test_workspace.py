@@ -82,12 +82,13 @@ def test_sweeping_removes_what_killed_writers_left_and_nothing_else(tmp_path: Pa
     workspace = Workspace(tmp_path / "home")
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    for folder in (workspace.home, workspace.work, workspace.cache, workspace.artifacts.root):
-        (folder / f"{files.ASIDE}{dead.pid}-abc-x").mkdir()
+    folders = (workspace.home, workspace.work, workspace.cache, workspace.cache / "features", workspace.artifacts.root)
+    for folder in folders:
+        (folder / f"{files.ASIDE}{dead.pid}-abc-x").mkdir(parents=True)
         files.write_text(folder / "kept" / "a.txt", "a")
-    assert workspace.sweep() == 4
+    assert workspace.sweep() == 5
     assert workspace.sweep() == 0
-    for folder in (workspace.home, workspace.work, workspace.cache, workspace.artifacts.root):
+    for folder in folders:
         assert (folder / "kept" / "a.txt").is_file()
 
 

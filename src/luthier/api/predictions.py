@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from luthier.api.measures import Measures
 from luthier.api.requests import json_body
 from luthier.core.errors import InputError
-from luthier.core.events import FeedbackGiven
+from luthier.stages.serve.feedback import judgement
 from luthier.stages.serve.host import Host, Hosted
 
 MOST = 256
@@ -39,6 +39,9 @@ _BODY = {
 }
 
 
+Label = Annotated[str, Field(max_length=2000)]
+
+
 class Feedback(BaseModel):
     """A person's judgement of one answer: thumbs, the right output, or a comment; one of them at least."""
 
@@ -46,8 +49,11 @@ class Feedback(BaseModel):
 
     id: str = Field(min_length=1, max_length=200, description="the answer's id")
     thumbs: Literal["up", "down", ""] = ""
-    right: str | list[str] | None = Field(default=None, description="the right label, or labels")
-    comment: str = Field(default="", max_length=2000)
+    right: Label | Annotated[list[Label], Field(max_length=1000)] | None = Field(default=None, description="the right label, or labels")
+    comment: str = Field(default="", max_length=2000, description="kept with personal data masked")
+
+
+_FEEDBACK = {"requestBody": {"required": True, "content": {"application/json": {"schema": Feedback.model_json_schema()}}}}
 
 
 def router(host: Host, measures: Measures) -> APIRouter:
@@ -81,18 +87,33 @@ def router(host: Host, measures: Measures) -> APIRouter:
         single = len(shaped) == 1 and "texts" not in body
         return Response(json.dumps(shaped[0] if single else {"answers": shaped}, ensure_ascii=False), media_type="application/json")
 
-    @routes.post("/{name}/feedback", status_code=202)
-    async def feedback(name: str, given: Feedback) -> dict[str, Any]:
-        """Keeps a judgement in the journal."""
-        host.get(name)
-        if not (given.thumbs or given.right is not None or given.comment):
-            raise InputError("feedback: says nothing", "send thumbs, right or comment")
-        event = FeedbackGiven(endpoint=name, at=time.time(), **given.model_dump())
+    @routes.post("/{name}/feedback", status_code=202, openapi_extra=_FEEDBACK)
+    async def feedback(name: str, request: Request) -> dict[str, Any]:
+        """Keeps a judgement in the journal: ``right`` must be a label of the endpoint, the comment is masked."""
+        endpoint = host.get(name).endpoint
+        given = _feedback(await json_body(request, '{"id": "...", "thumbs": "up"}'))
+        event = judgement(
+            name,
+            given.id,
+            thumbs=given.thumbs,
+            right=given.right,
+            comment=given.comment,
+            schema=endpoint.schema,
+            masking=endpoint.masking,
+        )
         await run_in_threadpool(host.journal.append, [event])
         measures.feedback.labels(name, given.thumbs or "none").inc()
         return {"id": given.id, "kept": True}
 
     return routes
+
+
+def _feedback(body: dict[str, Any]) -> Feedback:
+    """Read here and not by FastAPI, whose own reader takes a body of any size."""
+    try:
+        return Feedback.model_validate(body)
+    except ValidationError as error:
+        raise RequestValidationError(error.errors()) from None
 
 
 def _about(hosted: Hosted) -> dict[str, Any]:

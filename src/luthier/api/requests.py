@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from luthier.api import errors
@@ -19,6 +19,8 @@ from luthier.core.errors import InputError
 
 ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LARGEST_BYTES = 8_000_000
+HUNG_UP = 499
+"""The status under which a request is counted whose client went away before it was answered (nginx's word for it)."""
 
 
 class Requests:
@@ -47,6 +49,8 @@ class Requests:
 
         try:
             await self.app(scope, receive, tagged)
+        except ClientDisconnect:
+            status = HUNG_UP
         except Exception as error:
             logging.getLogger("luthier.api").exception("request %s failed", request_id)
             if not status:
@@ -58,25 +62,25 @@ class Requests:
         route = getattr(scope.get("route"), "path", "none")
         self.measures.requests.labels(route, scope["method"] if scope["method"] in METHODS else "other", str(status)).inc()
         self.measures.seconds.labels(route).observe(seconds)
-        if status >= 400:
+        if status >= 400 and status != HUNG_UP:
             self.measures.errors.labels(route, str(status)).inc()
 
 
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 
 
-async def json_body(request: Request) -> dict[str, Any]:
-    """The request's JSON object; raises ``InputError`` (``TooLarge``) that says what is wrong with it."""
+async def json_body(request: Request, like: str = '{"text": "..."}') -> dict[str, Any]:
+    """The request's JSON object (``like`` this); raises ``InputError`` (``TooLarge``) that says what is wrong with it."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
         if size > LARGEST_BYTES:
-            raise errors.TooLarge(f"the body is larger than {LARGEST_BYTES} bytes", "send fewer texts in one call")
+            raise errors.TooLarge(f"the body is larger than {LARGEST_BYTES} bytes", "send less in one call")
         parts.append(part)
     try:
         body = json.loads(b"".join(parts))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"the body is not JSON: {error}", 'send {"text": "..."} with content-type: application/json') from None
+        raise InputError(f"the body is not JSON: {error}", f"send {like} with content-type: application/json") from None
     if not isinstance(body, dict):
-        raise InputError(f"the body is a JSON {type(body).__name__}, not an object", 'send {"text": "..."}')
+        raise InputError(f"the body is a JSON {type(body).__name__}, not an object", f"send {like}")
     return body

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -34,11 +34,9 @@ class Served(Protocol):
         """Where answers are kept."""
 
 
-def create_app(
-    service: Served, *, workers: int = 0, samples: Path | None = None, keep_text: Callable[[str], str] | None = None
-) -> FastAPI:
+def create_app(service: Served, *, workers: int = 0, samples: Path | None = None, keep_text: bool = False) -> FastAPI:
     """The ASGI app. ``workers``: inferences at once (0: one a core); ``samples``: folder of the drift samples that watch reads;
-    ``keep_text``: masks the text that the journal keeps (without it no text is kept).
+    ``keep_text``: the journal keeps the texts too, personal data masked.
 
     The endpoints are opened when this is called, so a server that listens can answer.
     """

@@ -7,47 +7,82 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
-from typing import Any
+from typing import IO, Any
 
 from luthier.app.service import Service
-from luthier.core.errors import JobFailed
+from luthier.core.errors import JobFailed, LuthierError, from_json
 
 START_S = 60.0
+ANSWER_S = 30.0
+STOP_S = 20.0
+
+# The server is on this machine: a proxy that the environment names (http_proxy) cannot reach it.
+_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 def ask(service: Service, endpoint: str, texts: list[str]) -> list[dict[str, Any]]:
-    """The answers, in order; raises ``JobFailed`` when the server does not come up."""
+    """The answers, in order; raises ``JobFailed`` when the server does not come up, and the server's own error when it refuses."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, "LUTHIER_HOME": str(service.workspace.home)}
     command = [sys.executable, "-c", "from luthier.cli import main; main()", "serve", "--port", str(port)]
-    server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _wait(server, address)
-        body = json.dumps({"texts": texts}).encode()
-        call = urllib.request.Request(
-            f"{address}/api/v1/endpoints/{endpoint}/predict", data=body, headers={"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(call, timeout=30) as answer:
-            found: list[dict[str, Any]] = json.load(answer)["answers"]
-        return found
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
+    # A file and not a pipe: a server that says much would wait for a reader.
+    with tempfile.TemporaryFile() as said:
+        server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said)
+        try:
+            _wait(server, f"http://127.0.0.1:{port}", said)
+            return _predict(f"http://127.0.0.1:{port}/api/v1/endpoints/{endpoint}/predict", texts)
+        finally:
+            _stop(server)
 
 
-def _wait(server: subprocess.Popen[str], address: str) -> None:
+def _wait(server: subprocess.Popen[bytes], address: str, said: IO[bytes]) -> None:
+    """Until it listens, which it does once it has opened what is deployed (``/readyz`` may never say so: of any other endpoint)."""
     end = time.monotonic() + START_S
     while time.monotonic() < end and server.poll() is None:
         try:
-            with urllib.request.urlopen(f"{address}/readyz", timeout=1):
+            with _open(f"{address}/healthz", timeout=1):
                 return
-        except (urllib.error.URLError, OSError):
+        except OSError:
             time.sleep(0.05)
-    said = server.stderr.read()[-800:] if server.poll() is not None and server.stderr else "no answer in time"
-    raise JobFailed(f"the server did not start: {said}", "luthier serve shows more")
+    said.seek(0)
+    last = said.read()[-800:].decode("utf-8", "replace").strip()
+    why = f"it ended with code {server.returncode}" if server.returncode is not None else f"no answer in {START_S:.0f} s"
+    raise JobFailed(f"the server did not start: {why}" + (f": {last}" if last else ""), "luthier serve shows more")
+
+
+def _predict(address: str, texts: list[str]) -> list[dict[str, Any]]:
+    body = json.dumps({"texts": texts}).encode()
+    call = urllib.request.Request(address, data=body, headers={"Content-Type": "application/json"})
+    try:
+        with _open(call, timeout=ANSWER_S) as answer:
+            found: list[dict[str, Any]] = json.load(answer)["answers"]
+    except urllib.error.HTTPError as error:
+        with error:
+            raise _refusal(error.code, error.read()) from None
+    except (OSError, ValueError, KeyError) as error:
+        raise JobFailed(f"the server gave no answer: {error}", "luthier serve shows more") from error
+    return found
+
+
+def _refusal(status: int, body: bytes) -> LuthierError:
+    """The error that the server said, of its own kind."""
+    try:
+        said = dict(json.loads(body)["error"])
+    except (ValueError, KeyError, TypeError):
+        said = {"message": f"the server answered with status {status}", "hint": "luthier serve shows more"}
+    return from_json(said)
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    try:
+        server.wait(timeout=STOP_S)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 from sqlalchemy import Engine, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from luthier.core.errors import Conflict
 from luthier.core.job import State, may_move
@@ -42,6 +43,10 @@ def gone(name: str) -> bool:
         return f"{process.create_time():.0f}" != started or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def _taken(stage: str, run: str) -> Conflict:
+    return Conflict(f"{stage} of run {run!r} was taken by another process just now", "wait until it ends")
 
 
 class Leases:
@@ -71,7 +76,10 @@ class Leases:
             row = connection.execute(select(JOBS).where(JOBS.c.id == job)).first()
             if row is None:
                 fresh = {"id": job, "run": run, "stage": stage, "state": "queued", "artifact": "", "error": {}}
-                connection.execute(insert(JOBS), [fresh | lease])
+                try:
+                    connection.execute(insert(JOBS), [fresh | lease])
+                except IntegrityError:  # another process wrote the row since the look above
+                    raise _taken(stage, run) from None
                 return token
             if row.lease_token and row.lease_expires_at > now and not gone(row.lease_owner):
                 raise Conflict(
@@ -82,7 +90,7 @@ class Leases:
                 update(JOBS).where(JOBS.c.id == job, JOBS.c.lease_token == row.lease_token).values(run=run, state="queued", **lease)
             )
             if done.rowcount != 1:
-                raise Conflict(f"{stage} of run {run!r} was taken by another process just now", "wait until it ends")
+                raise _taken(stage, run)
         return token
 
     def _beat(self, job: str, token: str, stop: threading.Event) -> None:

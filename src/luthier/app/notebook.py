@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 from luthier.app.endpoints import EndpointInfo
 from luthier.app.service import RunResult, Service
 from luthier.core import registry
-from luthier.core.plan import Plan
+from luthier.core.plan import DataPlan, Plan, PreparePlan
 from luthier.core.spec import make_spec, read_spec
 from luthier.core.types import Artifact
+
+if TYPE_CHECKING:
+    from luthier.stages.serve.engine import Endpoint as Engine
 
 
 @dataclass(frozen=True)
@@ -66,47 +72,73 @@ class Export(_Made):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A deployed endpoint, answering in this process (``luthier serve`` answers over HTTP)."""
+    """A deployed endpoint, answering in this process (``luthier serve`` answers over HTTP).
+
+    It is opened by the first call and stays open; ``close()``, or leaving a ``with`` block, gives its memory and threads back.
+    """
 
     service: Service
     info: EndpointInfo
 
     def predict(self, text: Any, *, scores: bool = False) -> Any:
         """The answer to a text (a mapping), or to a list of texts (a list of mappings)."""
-        from luthier.stages.serve.engine import Endpoint as Engine
-
         task = registry.get("tasks", self.info.task)
         examples = task.request({"texts": text} if isinstance(text, list) else {"text": text})
-        engine = Engine.open(self.info.folder)
-        try:
-            answers = [task.answer(made.prediction, scores=scores) for made in engine.predict_now(examples)]
-        finally:
-            engine.close()
+        answers = [task.answer(made.prediction, scores=scores) for made in self._engine.predict_now(examples)]
         return answers if isinstance(text, list) else answers[0]
 
+    @cached_property
+    def _engine(self) -> Engine:
+        from luthier.stages.serve.engine import Endpoint as Engine
 
-def _spec(section: str, settings: dict[str, Any], **top: Any) -> Any:
-    """Keywords as a spec: ``data`` and ``prepare`` fields are told apart by name."""
-    from luthier.core.plan import DataPlan
+        return Engine.open(self.info.folder)
 
-    sections: dict[str, dict[str, Any]] = {section: {}}
-    for name, value in settings.items():
-        home = "data" if section == "prepare" and name in DataPlan.model_fields else section
-        sections.setdefault(home, {})[name] = value
+    def close(self) -> None:
+        """Closes the graph; the next call opens it again."""
+        opened: Engine | None = self.__dict__.pop("_engine", None)
+        if opened is not None:
+            opened.close()
+
+    def __enter__(self) -> Endpoint:
+        """Itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Closes it."""
+        self.close()
+
+
+def _spec(sections: dict[str, dict[str, Any]], **top: Any) -> Any:
+    """Keywords as a spec; what is empty is left to the plan."""
     return make_spec({key: value for key, value in (top | sections).items() if value})
 
 
-def prepare(data: Any, *, name: str = "", task: str = "", model: str = "", home: str | Path = "", **settings: Any) -> Dataset:
-    """A dataset from a file, a list of files or ``made:NAME``. ``settings``: fields of the plan's ``data`` and ``prepare``."""
+def _data_and_prepare(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The keywords of ``prepare`` by section. ``seed`` is a field of both: it seeds the split, and made data where there is some."""
+    data = {name: value for name, value in settings.items() if name in DataPlan.model_fields}
+    for role in ("train", "validation", "test"):
+        if role in data:
+            listed = data[role] if isinstance(data[role], list | tuple) else [data[role]]
+            data[role] = [str(name) if isinstance(name, os.PathLike) else name for name in listed]
+    names = [name for role in ("train", "validation", "test") for name in data.get(role, ())]
+    if not any(isinstance(name, str) and name.startswith("made:") for name in names):
+        data.pop("seed", None)
+    rest = {name: value for name, value in settings.items() if name not in DataPlan.model_fields or name in PreparePlan.model_fields}
+    return {"data": data, "prepare": rest}
+
+
+def prepare(data: Any, *, name: str = "", task: str = "", model: str | Path = "", home: str | Path = "", **settings: Any) -> Dataset:
+    """A dataset from a file, a list of files (names or ``Path``) or ``made:NAME``. ``settings``: fields of the plan's ``data`` and
+    ``prepare``; ``seed`` decides the split, and with ``made:NAME`` also which data is made.
+    """
     service = Service(home)
-    settings["train"] = data
-    plan = service.plan(_spec("prepare", settings, name=name, task=task, model=model))
+    plan = service.plan(_spec(_data_and_prepare(settings | {"train": data}), name=name, task=task, model=str(model)))
     return Dataset(service, service.prepare(plan))
 
 
-def train(data: Dataset, *, model: str = "", **settings: Any) -> Model:
+def train(data: Dataset, *, model: str | Path = "", **settings: Any) -> Model:
     """A model tuned on a dataset. ``settings``: fields of the plan's ``train``."""
-    plan = data.service.plan(_spec("train", settings, model=model), data.artifact)
+    plan = data.service.plan(_spec({"train": settings}, model=str(model)), data.artifact)
     return Model(data.service, data.service.train(plan, data.artifact))
 
 
@@ -116,7 +148,7 @@ def evaluate(model: Model, data: Dataset | None = None, **settings: Any) -> Eval
 
     if data is not None and data.id not in model.artifact.parents:
         raise InputError(f"{model.id} was not tuned from {data.id}", "a model is evaluated on the test rows kept apart from its training")
-    plan = model.service.plan(_spec("evaluate", settings), model.artifact)
+    plan = model.service.plan(_spec({"evaluate": settings}), model.artifact)
     return Evaluation(model.service, model.service.evaluate(plan, model.artifact))
 
 
@@ -125,7 +157,7 @@ def export(model: Model | Evaluation, evaluation: Evaluation | None = None, **se
     service = model.service
     judged = (evaluation or model).artifact
     judged = judged if judged.kind == "evaluation" else service.evaluation_of(judged.id)
-    return Export(service, service.export(service.plan(_spec("export", settings), judged), judged))
+    return Export(service, service.export(service.plan(_spec({"export": settings}), judged), judged))
 
 
 def deploy(export: Export, endpoint: str, *, force: bool = False) -> Endpoint:

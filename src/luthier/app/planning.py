@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,15 @@ def _data(plan: Plan) -> None:
             if rest not in made.NAMES:
                 raise UnknownName.among("made data set", rest, made.NAMES)
         elif not Path(name).exists():
-            raise InputError(f"{name}: there is no such file or folder", "give a path, or made:support-messages for invented messages")
+            raise InputError(f"{name}: there is no such file or folder", _near(Path(name)))
+
+
+def _near(path: Path) -> str:
+    beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, beside, n=2, cutoff=0.75)
+    if near:
+        return "did you mean " + " or ".join(repr(str(path.parent / name)) for name in near) + "?"
+    return "give a path, or made:support-messages for invented messages"
 
 
 def _base(plan: Plan, check_memory: bool) -> None:

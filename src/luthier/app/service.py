@@ -17,12 +17,11 @@ from luthier.app.leases import Leases
 from luthier.app.planning import make_plan
 from luthier.app.runs import Runner, run_id
 from luthier.catalog import cards
-from luthier.core.errors import Conflict, GateRefused, InputError
+from luthier.core.errors import Conflict, GateRefused
 from luthier.core.events import (
     EndpointDeployed,
     EndpointRemoved,
     Event,
-    FeedbackGiven,
     GateDecided,
     RunFinished,
     RunStarted,
@@ -263,19 +262,22 @@ class Service:
         self.emit(EndpointRemoved(endpoint=endpoint))
 
     def feedback(self, endpoint: str, identity: str, *, thumbs: str = "", right: Any = None, comment: str = "") -> None:
-        """A person's judgement of an answer."""
-        self.endpoints.get(endpoint)
-        if thumbs not in ("", "up", "down"):
-            raise InputError(f"thumbs: {thumbs!r} is neither 'up' nor 'down'", "write --thumbs up or --thumbs down")
-        event = FeedbackGiven.model_validate({"endpoint": endpoint, "id": identity, "thumbs": thumbs, "right": right, "comment": comment})
-        self.journal.append([event])
+        """A person's judgement of an answer: ``right`` must be a label of the endpoint, the comment is kept masked."""
+        from luthier.stages.serve import feedback
+        from luthier.stages.serve.masking import Masking
+
+        folder = self.endpoints.get(endpoint).folder
+        schema, masking = feedback.schema_of(folder), Masking.of(folder)
+        self.journal.append(
+            [feedback.judgement(endpoint, identity, thumbs=thumbs, right=right, comment=comment, schema=schema, masking=masking)]
+        )
 
     def watch(self, endpoint: str, window_s: float = 300.0) -> WatchSummary:
         """The last ``window_s`` seconds of an endpoint: rates, latency, answers, feedback, drift."""
         from luthier.stages.watch.summary import summarise
 
         info = self.endpoints.get(endpoint)
-        return summarise(self.journal, endpoint, info.folder, time.time(), window_s, samples=self.workspace.samples)
+        return summarise(self.journal, endpoint, info.folder, time.time(), window_s, samples=self.workspace.samples, export=info.export_id)
 
     def model_table(self) -> list[dict[str, Any]]:
         """The catalog: each card with the bytes that tuning needs by each method, whether it can be used right now, and why not."""

@@ -16,6 +16,8 @@ from luthier.core.ports import BaselineContext, BaselineResult
 from luthier.core.types import Example
 
 BATCH_TOKENS = 4096
+NEVER = -60.0
+"""The logit of a class that no training row has: below every cosine's."""
 SHARPNESS = 20.0
 """Cosine differences are small; logits are cosine times this, as in contrastive training of sentence encoders."""
 
@@ -37,7 +39,7 @@ class NearestCentroid:
         bars = _bars(vectors @ centroids.T, right) if context.schema.get("multi_label") else 0.0
         learned = time.perf_counter()
         asked, _ = _embeddings(model, test, processor, context)
-        logits = SHARPNESS * (asked @ centroids.T - bars)
+        logits = np.where(right.any(axis=0), SHARPNESS * (asked @ centroids.T - bars), NEVER)
         flop = 2.0 * tokens * _layer_parameters(model)
         return BaselineResult({"logits": logits}, learned - start, time.perf_counter() - learned, flop)
 

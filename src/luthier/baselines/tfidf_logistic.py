@@ -5,6 +5,7 @@ The strength of the penalty and the weighting of classes are chosen on a part of
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 from collections import Counter
@@ -44,34 +45,51 @@ class TfidfLogistic:
         texts, right = [context.task.text(example) for example in train], marks(train, context.schema)
         strata = [context.task.stratum(example) for example in train]
         choice, tried = _choose(texts, right, strata, [example.group or example.id for example in train], context)
-        words = _features()
-        matrix = words.fit_transform(texts).astype(np.float32)
+        words, matrix = _vocabulary(texts)
         models, iterations = _fit(matrix, right, choice.strength, choice.class_weight, context)
         learned = time.perf_counter()
-        chances = _chances(models, words.transform([context.task.text(example) for example in test]).astype(np.float32), right.shape[1])
+        chances = _chances(models, _matrix(words, [context.task.text(example) for example in test]), right.shape[1])
         flop = 4.0 * matrix.nnz * right.shape[1] * (iterations + tried)
         return BaselineResult({"logits": logits_of(chances, context.schema)}, learned - start, time.perf_counter() - learned, flop)
 
 
-def _features() -> Any:
+def _vocabulary(texts: list[str]) -> tuple[list[Any], Any]:
+    """The vectorizers of words and of letters, and these texts as their matrix; one that finds nothing in them is left out.
+
+    Texts without a word (emoji, punctuation) have no words, and two or three texts may share no piece of letters.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.pipeline import FeatureUnion
 
     common = {"sublinear_tf": True, "lowercase": True, "max_features": MOST_FEATURES}
-    return FeatureUnion(
-        [
-            ("words", TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", **common)),
-            ("letters", TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), min_df=2, **common)),
-        ]
+    wanted = (
+        TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", **common),
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), min_df=2, **common),
     )
+    found, parts = [], []
+    for one in wanted:
+        with contextlib.suppress(ValueError):  # scikit-learn's word for an empty vocabulary
+            parts.append(one.fit_transform(texts))
+            found.append(one)
+    return found, _joined(parts, len(texts))
+
+
+def _matrix(words: list[Any], texts: list[str]) -> Any:
+    """Texts as the matrix of vectorizers that learned from others."""
+    return _joined([one.transform(texts) for one in words], len(texts))
+
+
+def _joined(parts: list[Any], rows: int) -> Any:
+    """float32 [rows, features], sparse; one column of zeros when there is no feature."""
+    from scipy import sparse
+
+    return sparse.hstack(parts).tocsr().astype(np.float32) if parts else sparse.csr_matrix((rows, 1), dtype=np.float32)
 
 
 def _choose(texts: list[str], right: Any, strata: list[str], groups: list[str], context: BaselineContext) -> tuple[_Choice, float]:
     """The best settings on a held-out part, and the iterations it took to find them. Vocabulary comes from the other part only."""
     kept, held = _parts(strata, groups, context.evaluate.seed)
-    words = _features()
-    fitted = words.fit_transform([texts[row] for row in kept]).astype(np.float32)
-    asked = words.transform([texts[row] for row in held]).astype(np.float32)
+    words, fitted = _vocabulary([texts[row] for row in kept])
+    asked = _matrix(words, [texts[row] for row in held])
     strengths = STRENGTHS if right.size <= FEW else STRENGTHS[::2]
     best, total = _Choice(10.0, None, -1.0), 0.0
     for strength, class_weight in [(c, None) for c in strengths] + [(0.0, "balanced")]:
@@ -98,20 +116,31 @@ def _parts(strata: list[str], groups: list[str], seed: int) -> tuple[Any, Any]:
 
 
 def _fit(matrix: Any, right: Any, strength: float, class_weight: str | None, context: BaselineContext) -> tuple[list[Any], float]:
-    """One model over all classes, or for several labels one a label (``None`` when a label is never or always right)."""
+    """One model over all classes, or for several labels one a label."""
     from sklearn.linear_model import LogisticRegression
 
     def one(target: Any) -> Any:
+        if (target == target[0]).all():
+            return _Same(target[0])
         model = LogisticRegression(C=strength, class_weight=class_weight, max_iter=ITERATIONS, tol=1e-3, random_state=context.evaluate.seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return model.fit(matrix, target)
 
-    if context.schema.get("multi_label"):
-        models = [one(column) if 0 < column.sum() < len(column) else None for column in right.T]
-    else:
-        models = [one(right.argmax(axis=1))]
-    return models, float(sum(model.n_iter_.sum() for model in models if model is not None))
+    targets = right.T.astype(int) if context.schema.get("multi_label") else [right.argmax(axis=1)]
+    models = [one(target) for target in targets]
+    return models, float(sum(model.n_iter_.sum() for model in models))
+
+
+class _Same:
+    """In the place of a model where all rows to learn from say the same: a class that is alone, a label that is always or never right."""
+
+    def __init__(self, answer: int) -> None:
+        self.classes_, self.n_iter_ = np.array([answer]), np.zeros(1)
+
+    def predict_proba(self, matrix: Any) -> Any:
+        """Certainty [rows, 1]."""
+        return np.ones((matrix.shape[0], 1))
 
 
 def _chances(models: list[Any], matrix: Any, classes: int) -> Any:
@@ -120,8 +149,9 @@ def _chances(models: list[Any], matrix: Any, classes: int) -> Any:
         chances[:, models[0].classes_] = models[0].predict_proba(matrix)
         return chances
     for column, model in enumerate(models):
-        if model is not None:
-            chances[:, column] = model.predict_proba(matrix)[:, 1]
+        given = np.flatnonzero(model.classes_ == 1)
+        if len(given):
+            chances[:, column] = model.predict_proba(matrix)[:, given[0]]
     return chances
 
 

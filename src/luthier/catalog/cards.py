@@ -65,13 +65,21 @@ def find(name: str) -> ModelCard:
     known = {alias.lower(): card for card in _cards() for alias in (card.id, card.hub, card.source.name, *card.aliases) if alias}
     if name.lower() in known:
         return known[name.lower()]
-    if Path(name).expanduser().is_dir():
-        return _from_folder(Path(name).expanduser())
+    folder = _expanded(name)
+    if folder.is_dir():
+        return _from_folder(folder)
     if name.startswith((".", "/", "~")):
         raise InputError(f"model: there is no folder {name!r}", "give a folder with config.json, model.safetensors and tokenizer.json")
     if name.count("/") == 1 and all(name.split("/")):
         return _from_hub(name)
     raise UnknownName.among("model", name, (alias for card in _cards() for alias in (card.id, *card.aliases)))
+
+
+def _expanded(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # ~somebody, who has no home here
+        return Path(name)
 
 
 def _from_folder(folder: Path) -> ModelCard:

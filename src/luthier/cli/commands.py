@@ -121,7 +121,10 @@ def prepare(
     model: str = "all-minilm-l6-v2",
     columns: Annotated[list[str] | None, typer.Option("--map", help="task column=file column, e.g. text=body")] = None,
     group: Annotated[str, typer.Option(help="column that never straddles a split")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="read, check and mask, write nothing")] = False,
+    read_as: Annotated[str, typer.Option("--format", help="a registered format; empty: decided by the file")] = "",
+    encoding: Annotated[str, typer.Option(help="text encoding; empty: detected")] = "",
+    delimiter: Annotated[str, typer.Option(help="of CSV, a tab is written tab; empty: detected")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="read, check and mask 1,000 rows of each file, write nothing")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check, mask and split files into a dataset."""
@@ -132,8 +135,10 @@ def prepare(
     files = [word for word in files if word not in more]
     if not files:
         raise InputError("no file is given", "luthier prepare tickets.csv --map text=body label=topic")
-    mapped = dict(_pair(pair) for item in [*(columns or []), *more] for pair in item.split())
-    data = {"train": files} | ({"map": mapped} if mapped else {}) | ({"group": group} if group else {})
+    # "text=body label=topic" are two pairs; "text=Review Text" is one.
+    pairs = [pair for item in [*(columns or []), *more] for pair in (item.split() if item.count("=") > 1 else [item.strip()])]
+    said = {"map": dict(map(_pair, pairs)), "group": group, "format": read_as, "encoding": encoding, "delimiter": delimiter}
+    data = {"train": files} | {key: value for key, value in said.items() if value}
     service = _service(as_json=as_json)
     made = service.plan(_settings(sets, name=name or Path(files[0]).stem.replace("made:", ""), task=task, model=model, data=data))
     if dry_run:
@@ -220,11 +225,9 @@ def serve(
 ) -> None:
     """Answer over HTTP for every endpoint of the workspace."""
     from luthier.api import serve as serve_api
-    from luthier.core.personal_data import mask_text
 
     service = _service(progress=False)
-    keep = (lambda text: mask_text(text)[0]) if keep_text else None
-    serve_api(service, host=host, port=port, workers=workers, samples=service.workspace.samples, keep_text=keep)
+    serve_api(service, host=host, port=port, workers=workers, samples=service.workspace.samples, keep_text=keep_text)
 
 
 @app.command()
@@ -234,7 +237,8 @@ def ask(endpoint: str, texts: list[str], scores: bool = False, as_json: AsJson =
     from luthier.cli import show
 
     service = _service(progress=False)
-    answers = Endpoint(service, service.endpoints.get(endpoint)).predict(texts, scores=scores)
+    with Endpoint(service, service.endpoints.get(endpoint)) as opened:
+        answers = opened.predict(texts, scores=scores)
     if as_json:
         show.as_json(answers)
     else:
@@ -245,7 +249,7 @@ def ask(endpoint: str, texts: list[str], scores: bool = False, as_json: AsJson =
 @app.command()
 def watch(
     endpoint: str,
-    window_s: float = 300,
+    window_s: Annotated[float, typer.Option(min=1, help="seconds of the journal to look at")] = 300,
     once: Annotated[bool, typer.Option("--once", help="print one window and end")] = False,
     as_json: AsJson = False,
 ) -> None:

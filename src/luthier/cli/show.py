@@ -58,7 +58,9 @@ def models_table(rows: Sequence[Mapping[str, Any]]) -> None:
             "context": row["context_tokens"] or "",
             "licence": row["licence"],
             "languages": row["languages"],
-            **{name: f"{row['memory_bytes'][name] / 1e9:.1f} GB" if row["memory_bytes"] else "" for name in ("full", "lora", "head")},
+            **{
+                name: f"{row['memory_bytes'][name] / 1e9:.1f} GB" if row["memory_bytes"] else "" for name in ("full", "lora", "top", "head")
+            },
             "here": row["usable"],
             "why not": row["why_not"],
         }

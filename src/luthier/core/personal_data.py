@@ -20,6 +20,9 @@ KINDS: tuple[str, ...] = ("EMAIL", "URL", "IBAN", "CARD", "SSN", "IP", "PHONE", 
 Numbers = dict[str, dict[str, int]]
 """Kind -> value -> number: which pseudonym a value has inside one conversation."""
 
+MOST_VALUES = 10_000
+"""Values of a kind that one conversation tells apart; those that come later share a number, so that memory stays bounded."""
+
 
 class Span(NamedTuple):
     """``text[start:end]`` is personal data of a kind."""
@@ -36,6 +39,20 @@ TRIGGER = re.compile(
 )
 """A text in which this finds nothing holds none of the kinds that patterns know (names and places excepted)."""
 
+_HYPHENS = dict.fromkeys((0x2010, 0x2011), "-")
+_DASHES = _HYPHENS | dict.fromkeys((*range(0x2012, 0x2016), 0x2212), "-") | dict.fromkeys((0xA0, 0x2007, 0x2009, 0x202F), " ")
+
+
+def words(text: str) -> str:
+    """The text, as long as before, as addresses are looked for in it: the hyphens of typesetters are ``-``; a dash parts words."""
+    return text if text.isascii() else text.translate(_HYPHENS)
+
+
+def figures(text: str) -> str:
+    """The text, as long as before, as numbers are looked for in it: hyphens, dashes and hard spaces of typesetters are ``-`` and space."""
+    return text if text.isascii() else text.translate(_DASHES)
+
+
 _DIGIT = re.compile(r"\d")
 _DOTTED = re.compile(r"\.\w")
 
@@ -44,7 +61,7 @@ def suspect(text: str) -> bool:
     """Whether the text can hold any of these kinds at all. Most texts end at the first line, which costs next to nothing."""
     if not ("@" in text or ":" in text or _DIGIT.search(text) or _DOTTED.search(text)):
         return False
-    return TRIGGER.search(text) is not None
+    return TRIGGER.search(figures(text)) is not None
 
 
 EMAIL = re.compile(r"(?<=[A-Za-z0-9_+\-])@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,24}")
@@ -150,13 +167,25 @@ _FINDERS: dict[str, Callable[[str], Iterable[Span]]] = {
 
 def find(text: str, kinds: Iterable[str] = (), patterns: Mapping[str, re.Pattern[str]] | None = None) -> list[Span]:
     """Personal data in the text, without overlaps, in order. ``kinds``: some of ``KINDS`` (empty: all); ``patterns``: own kinds."""
-    found = [Span(m.start(), m.end(), kind) for kind, pattern in (patterns or {}).items() for m in pattern.finditer(text)]
+    found = list(own(text, patterns or {}))
     if suspect(text):
         wanted = set(kinds) or set(KINDS)
         for kind, finder in _FINDERS.items():
             if kind in wanted:
-                found.extend(finder(text))
+                found.extend(finder(searched(kind, text)))
     return without_overlaps(found)
+
+
+def searched(kind: str, text: str) -> str:
+    """The text as a kind is looked for in it."""
+    return words(text) if kind in ("EMAIL", "URL") else figures(text)
+
+
+def own(text: str, patterns: Mapping[str, re.Pattern[str]]) -> Iterable[Span]:
+    """What a person's own patterns find, in the text as it is and with plain hyphens and spaces."""
+    for form in dict.fromkeys((text, figures(text))):
+        for kind, pattern in patterns.items():
+            yield from (Span(match.start(), match.end(), kind) for match in pattern.finditer(form))
 
 
 def without_overlaps(spans: Iterable[Span]) -> list[Span]:
@@ -177,12 +206,12 @@ def replace(text: str, spans: list[Span], numbers: Numbers) -> str:
     at = 0
     for start, end, kind in spans:
         known = numbers.setdefault(kind, {})
-        value = (
-            re.sub(r"[\s().\-/]", "", text[start:end]).casefold()
-            if kind in ("PHONE", "CARD", "IBAN", "SSN")
-            else text[start:end].casefold()
-        )
-        number = known.setdefault(value, len(known) + 1)
+        value = searched(kind, text[start:end]).casefold()
+        if kind in ("PHONE", "CARD", "IBAN", "SSN"):
+            value = re.sub(r"[\s().\-/]", "", value)
+        number = known.get(value) or len(known) + 1
+        if number <= MOST_VALUES:
+            known[value] = number
         parts += (text[at:start], f"<{kind}_{number}>")
         at = end
     return "".join([*parts, text[at:]])

@@ -40,6 +40,9 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+NOT_UTF8 = ("holds bytes that are not UTF-8", "save the file as UTF-8, or say --encoding cp1252 (in a run: --set data.encoding=cp1252)")
+"""Reason and remedy of a row that the encoding could not read."""
+
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f\x7f]")
 _LONE = re.compile("[\udc80-\udcff]")
 # Encodings that real exports use; a closed list keeps the guess from wandering into code pages of old mainframes.
@@ -145,20 +148,34 @@ def detect_encoding(head: bytes) -> str:
         return best.encoding
 
 
+def _with_mark(encoding: str, head: bytes) -> str:
+    """The encoding's own name, in the flavour that takes the file's byte order mark away: else the mark would begin the first name."""
+    try:
+        name = codecs.lookup(encoding).name
+    except LookupError:
+        raise InputError(f"data.encoding: there is no encoding {encoding!r}", "e.g. utf-8, utf-16, cp1252") from None
+    family = "-".join(name.split("-")[:2])
+    return next((marked for mark, marked in _BOMS if head.startswith(mark) and marked.startswith(family)), name)
+
+
 @contextlib.contextmanager
 def opened(path: Path, encoding: str = "") -> Iterator[Opened]:
     """The file as text; line ends are kept as they are. Bytes that do not fit the encoding become lone surrogates: see ``undecodable``."""
     head = read_head(path)
     refuse_binary(path, head)
-    chosen = encoding or detect_encoding(head)
-    try:
-        codecs.lookup(chosen)
-    except LookupError:
-        raise InputError(f"data.encoding: there is no encoding {chosen!r}", "e.g. utf-8, utf-16, cp1252") from None
+    chosen = _with_mark(encoding or detect_encoding(head), head)
     errors = "surrogateescape" if chosen.startswith("utf-8") or chosen == "ascii" else "replace"
     with path.open("rb") as raw, damage_named(path):
         text = io.TextIOWrapper(cast(io.BufferedReader, _data(path, raw)), encoding=chosen, errors=errors, newline="")
         yield Opened(text, raw)
+
+
+def lines(path: Path, text: IO[str], hint: str) -> Iterator[str]:
+    """The lines with their ends; raises ``InputError`` for one that no memory should have to hold."""
+    for number, line in enumerate(iter(lambda: text.readline(LONGEST_LINE), ""), 1):
+        if len(line) >= LONGEST_LINE:
+            raise InputError(f"{path}:{number}: a line of more than {LONGEST_LINE:,} characters", hint)
+        yield line
 
 
 def undecodable(text: str) -> bool:

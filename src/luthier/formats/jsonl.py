@@ -14,17 +14,8 @@ from luthier.formats import _text
 def read_objects(path: Path, encoding: str) -> Iterator[Row | BadRow]:
     """The objects of a JSONL file; also used for chats."""
     with _text.opened(path, encoding) as opened, _text.damage_named(path):
-        number = seen = 0
-        while True:
-            line = opened.text.readline(_text.LONGEST_LINE)
-            if not line:
-                break
-            number += 1
-            if len(line) >= _text.LONGEST_LINE:
-                raise InputError(
-                    f"{path}:{number}: a line of more than {_text.LONGEST_LINE:,} characters",
-                    "JSONL has one object a line: is this one JSON array?",
-                )
+        seen = 0
+        for number, line in enumerate(_text.lines(path, opened.text, "JSONL has one object a line: is this one JSON array?"), 1):
             if line.isspace():
                 continue
             if not seen and line.lstrip().startswith("["):
@@ -39,7 +30,7 @@ def read_objects(path: Path, encoding: str) -> Iterator[Row | BadRow]:
 
 def _row(number: int, line: str, at_bytes: int) -> Row | BadRow:
     if _text.undecodable(line):
-        return BadRow(number, "", "holds bytes that are not UTF-8", "save the file as UTF-8, or say --encoding cp1252")
+        return BadRow(number, "", *_text.NOT_UTF8)
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:

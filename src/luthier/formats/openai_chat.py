@@ -17,8 +17,9 @@ ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 def _content(message: dict[str, Any], place: str) -> str:
     content = message.get("content")
     if isinstance(content, list):
-        parts = [part.get("text", "") for part in content if isinstance(part, dict) and part.get("type") == "text"]
-        content = "\n".join(parts)
+        parts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        odd = next((part for part in parts if part is not None and not isinstance(part, str)), None)
+        content = "\n".join(part or "" for part in parts) if odd is None else odd
     if content is None:
         return ""
     if not isinstance(content, str):
@@ -27,12 +28,16 @@ def _content(message: dict[str, Any], place: str) -> str:
 
 
 def chat(values: dict[str, Any]) -> dict[str, Any]:
-    """``{text, label, ...other keys}``: user messages joined by a newline (the system prompt is dropped), the last assistant's reply."""
+    """``{text, label, ...other keys}``: the assistant's last reply, and what the user said before it, joined by newlines.
+
+    The system prompt is dropped, and so is what the user said after that reply: the answer cannot have known it.
+    """
     messages = values.get("messages")
     if not isinstance(messages, list) or not messages:
         raise RowError("messages", "is missing or empty", 'write {"messages": [{"role": "user", "content": "..."}, ...]}')
     said: list[str] = []
-    reply = ""
+    text = reply = ""
+    asked = False
     for number, message in enumerate(messages):
         place = f"messages[{number}]"
         if not isinstance(message, dict):
@@ -44,12 +49,12 @@ def chat(values: dict[str, Any]) -> dict[str, Any]:
         if role == "user":
             said.append(_content(message, place))
         elif role == "assistant":
-            reply = _content(message, place)
-    if not said:
-        raise RowError("messages", "there is no message of the user", "add one with role 'user'")
+            reply, text, asked = _content(message, place), "\n".join(said), bool(said)
     if not reply.strip():
         raise RowError("messages", "there is no reply of the assistant", "add one with role 'assistant': it is the label")
-    return {"text": "\n".join(said), "label": reply.strip()} | {
+    if not asked:
+        raise RowError("messages", "there is no message of the user before the last reply", "add one with role 'user'")
+    return {"text": text, "label": reply.strip()} | {
         key: value for key, value in values.items() if key not in ("messages", "text", "label")
     }
 

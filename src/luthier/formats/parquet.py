@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from luthier.core.errors import InputError
 from luthier.core.ports import BadRow, Row
 
 ROWS_A_BATCH = 1024
+NOT_UTF8 = ("holds bytes that are not UTF-8 in a column of text", "write the column as UTF-8")
+"""Reason and remedy of such a row."""
+
+
+def values_of(batch: Any) -> Iterator[dict[str, Any] | None]:
+    """The rows of an Arrow record batch; ``None`` for one whose text is not UTF-8, which Arrow does not look at."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for number in range(batch.num_rows):
+            try:
+                yield batch.slice(number, 1).to_pylist()[0]
+            except UnicodeDecodeError:
+                yield None
 
 
 class Parquet:
@@ -37,9 +52,9 @@ class Parquet:
                     raise InputError(f"{path}: there are columns and no row", "give a file with at least two rows")
                 number = 0
                 for batch in reader.iter_batches(ROWS_A_BATCH):
-                    for values in batch.to_pylist():
+                    for values in values_of(batch):
                         number += 1
-                        yield Row(number, values, size * number // total)
+                        yield Row(number, values, size * number // total) if values is not None else BadRow(number, "", *NOT_UTF8)
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, InputError):
                 raise

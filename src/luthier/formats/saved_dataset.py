@@ -9,6 +9,7 @@ from typing import Any
 
 from luthier.core.errors import InputError
 from luthier.core.ports import BadRow, Row
+from luthier.formats.parquet import NOT_UTF8, values_of
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -61,8 +62,11 @@ class SavedDataset:
                 with pa.OSFile(str(arrow), "rb") as source, pa.ipc.open_stream(source) as reader:
                     for batch in reader:
                         for start in range(0, batch.num_rows, 1024):
-                            for values in batch.slice(start, 1024).to_pylist():
+                            for values in values_of(batch.slice(start, 1024)):
                                 number += 1
+                                if values is None:
+                                    yield BadRow(number, "", *NOT_UTF8)
+                                    continue
                                 for column, known in names.items():
                                     if isinstance(values.get(column), int) and 0 <= values[column] < len(known):
                                         values[column] = known[values[column]]

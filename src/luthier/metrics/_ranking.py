@@ -14,15 +14,18 @@ CURVE_POINTS = 101
 """Points of a curve that is drawn."""
 
 _BLOCK = 1024
+_PAIRS = 64_000_000
+"""Comparisons held at once, at most: half a gigabyte; with many rows a block has fewer positives."""
 _WORK = 2e11
 """Multiplications that one area may take over all its resamples (about 3 s on one core)."""
 
 Area: TypeAlias = Callable[[Any, Any, Any], Any]
 
 
-def _blocks(positives: Any) -> Iterator[Any]:
-    for start in range(0, len(positives), _BLOCK):
-        yield positives[start : start + _BLOCK]
+def _blocks(positives: Any, rows: int) -> Iterator[Any]:
+    block = max(1, min(_BLOCK, _PAIRS // max(rows, 1)))
+    for start in range(0, len(positives), block):
+        yield positives[start : start + block]
 
 
 def roc_area(right: Any, chances: Any, weights: Any) -> Any:
@@ -32,7 +35,7 @@ def roc_area(right: Any, chances: Any, weights: Any) -> Any:
     """
     negatives, others = weights[~right], chances[~right]
     won = np.zeros(weights.shape[1])
-    for block in _blocks(np.flatnonzero(right)):
+    for block in _blocks(np.flatnonzero(right), len(chances)):
         own = chances[block][:, None]
         below = (others < own) + 0.5 * (others == own)
         won += np.einsum("pb,pb->b", weights[block], below.astype(weights.dtype) @ negatives)
@@ -47,7 +50,7 @@ def precision_area(right: Any, chances: Any, weights: Any) -> Any:
     """
     positives = weights[right]
     area = np.zeros(weights.shape[1])
-    for block in _blocks(np.flatnonzero(right)):
+    for block in _blocks(np.flatnonzero(right), len(chances)):
         above = (chances >= chances[block][:, None]).astype(weights.dtype)
         shown = above @ weights
         found = above[:, right] @ positives

@@ -12,7 +12,7 @@ from luthier.metrics._decisions import Decisions, decisions
 
 
 class F1:
-    """``macro_f1`` first, then ``micro_f1``, ``weighted_f1``, ``macro_precision``, ``macro_recall``; all in [0, 1].
+    """``macro_f1`` first, then ``micro_f1``, ``weighted_f1``, and precision and recall averaged in the same three ways; all in [0, 1].
 
     Like scikit-learn: averages go over classes that occur among the targets or the answers, and 0/0 is 0. ``support`` is in ``figures``.
     """
@@ -21,7 +21,7 @@ class F1:
     summary = "F1, precision and recall per class, macro, micro and weighted"
 
     def compute(self, judged: Judged) -> list[Score]:
-        """Five scores; ``parts`` of the macro ones are per class."""
+        """Nine scores; ``parts`` of the macro ones are per class."""
         made = decisions(judged)
         hits, answered, present = _counts(made, np.ones((1, len(made.right))))
         shares = {"precision": _share(hits, answered)[0], "recall": _share(hits, present)[0], "f1": _share(2 * hits, answered + present)[0]}
@@ -66,17 +66,18 @@ def _share(part: Any, whole: Any) -> Any:
 
 def _averages(hits: Any, answered: Any, present: Any) -> dict[str, Any]:
     """Scores by name, each [resamples]."""
-    f1 = _share(2 * hits, answered + present)
     seen = (answered + present) > 0
     classes = np.maximum(seen.sum(axis=1), 1)
     total = np.maximum(present.sum(axis=1), 1e-12)
-    return {
-        "macro_f1": (f1 * seen).sum(axis=1) / classes,
-        "micro_f1": _share(2 * hits.sum(axis=1), (answered + present).sum(axis=1)),
-        "weighted_f1": (f1 * present).sum(axis=1) / total,
-        "macro_precision": (_share(hits, answered) * seen).sum(axis=1) / classes,
-        "macro_recall": (_share(hits, present) * seen).sum(axis=1) / classes,
-    }
+    found: dict[str, Any] = {}
+    for name, part, whole in (("f1", 2 * hits, answered + present), ("precision", hits, answered), ("recall", hits, present)):
+        each = _share(part, whole)
+        found |= {
+            f"macro_{name}": (each * seen).sum(axis=1) / classes,
+            f"micro_{name}": _share(part.sum(axis=1), whole.sum(axis=1)),
+            f"weighted_{name}": (each * present).sum(axis=1) / total,
+        }
+    return found
 
 
 plugin = F1()

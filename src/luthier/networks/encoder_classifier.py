@@ -42,9 +42,7 @@ class EncoderClassifier(nn.Module):
         self.pooling = pooling
         self.config: Any = encoder.config
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(int(self.config.hidden_size), classes)
-        nn.init.normal_(self.head.weight, std=0.02)
-        nn.init.zeros_(self.head.bias)
+        self.head = _output_layer(int(self.config.hidden_size), classes)
 
     @property
     def layers(self) -> nn.ModuleList | None:
@@ -126,9 +124,10 @@ class EncoderClassifier(nn.Module):
 
 
 def load(folder: Path, classes: int, *, dropout: float = 0.0, pretrained: bool = True, seed: int = 0) -> EncoderClassifier:
-    """The network from a base model's folder (new output layer) or from one that ``save`` wrote (its own).
+    """The network from a base model's folder (new output layer) or from one that ``save`` wrote (its own, where it has as many classes).
 
-    ``seed`` decides every new weight. Raises ``UnsafeFile`` for pickled weights and ``Damaged`` for weights that do not fit.
+    ``pretrained=False``: the same shape and only new weights. ``seed`` decides every new weight. Raises ``UnsafeFile`` for pickled
+    weights and ``Damaged`` for weights that do not fit.
     """
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging
@@ -142,20 +141,16 @@ def load(folder: Path, classes: int, *, dropout: float = 0.0, pretrained: bool =
     except (OSError, ValueError) as error:
         raise Damaged(f"{folder / 'config.json'}: cannot be read: {error}", "copy or download the model again") from None
     _set_dropout(config, dropout)
-    if (folder / CONFIG).exists():
-        own = files.read_json(folder / CONFIG)
-        try:
-            network = EncoderClassifier(AutoModel.from_config(config), int(own["classes"]), pooling=own["pooling"], dropout=dropout)
-        except KeyError as error:
-            raise Damaged(f"{folder / CONFIG}: has no {error}", "train the model again") from None
-        return _filled(network, folder / WEIGHTS)
-    if pretrained:
+    own = files.read_json(folder / CONFIG) if (folder / CONFIG).exists() else None
+    if pretrained and own is None:
         extra = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "xlm-roberta", "camembert") else {}
         encoder = _pretrained(folder, config, extra)
     else:
         encoder = AutoModel.from_config(config)
     torch.manual_seed(seed)
-    network = EncoderClassifier(_without_pooler(encoder), classes, pooling=_pooling(folder), dropout=dropout)
+    network = EncoderClassifier(_without_pooler(encoder), classes, pooling=_pooling(folder, own), dropout=dropout)
+    if pretrained and own is not None:
+        _fill(network, folder, own)
     byte_dropout.put_in(network)
     return network
 
@@ -176,16 +171,29 @@ def _pretrained(folder: Path, config: Any, extra: dict[str, Any]) -> nn.Module:
     return encoder
 
 
-def _filled(network: EncoderClassifier, weights: Path) -> EncoderClassifier:
+def _fill(network: EncoderClassifier, folder: Path, own: dict[str, Any]) -> None:
+    """The weights that ``save`` wrote; an output layer for another number of classes stays the new one that it is."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    _without_pooler(network.encoder)
+    new, weights = network.head, folder / WEIGHTS
     try:
+        if int(own["classes"]) != new.out_features:
+            network.head = _output_layer(new.in_features, int(own["classes"]))
         network.load_state_dict(load_file(weights))
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"{folder / CONFIG}: has no number of classes: {error!r}", "train the model again") from None
     except (SafetensorError, RuntimeError, FileNotFoundError) as error:
         raise Damaged(f"{weights}: the weights do not fit their configuration: {error}", "train the model again") from None
-    return network
+    if network.head.out_features != new.out_features:
+        network.head = new
+
+
+def _output_layer(width: int, classes: int) -> nn.Linear:
+    layer = nn.Linear(width, classes)
+    nn.init.normal_(layer.weight, std=0.02)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def _without_pooler(encoder: nn.Module) -> nn.Module:
@@ -201,8 +209,12 @@ def _set_dropout(config: Any, dropout: float) -> None:
             setattr(config, name, dropout)
 
 
-def _pooling(folder: Path) -> str:
-    """What the base model was trained with (sentence-transformers' ``1_Pooling/config.json``), else the mean."""
+def _pooling(folder: Path, own: dict[str, Any] | None) -> str:
+    """What the model was trained with (our ``network.json``, or sentence-transformers' ``1_Pooling/config.json``), else the mean."""
+    if own is not None:
+        if "pooling" not in own:
+            raise Damaged(f"{folder / CONFIG}: has no 'pooling'", "train the model again")
+        return str(own["pooling"])
     path = folder / "1_Pooling" / "config.json"
     if path.exists() and files.read_json(path).get("pooling_mode_cls_token"):
         return "cls"

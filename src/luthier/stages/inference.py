@@ -25,7 +25,7 @@ def tensors(task: Task, items: Sequence[Item], *, cut: int = 0, pooled: bool = F
     import torch
 
     if pooled:
-        batch = {HIDDEN: np.stack([item[HIDDEN] for item in items])}
+        batch = {HIDDEN: np.stack([item[HIDDEN] for item in items]).astype(np.float32, copy=False)}
         if all("labels" in item for item in items):
             batch["labels"] = np.stack([item["labels"] for item in items])
     else:

@@ -61,4 +61,5 @@ class Workspace:
 
     def sweep(self) -> int:
         """Removes what killed writers left; how many things."""
-        return sum(files.sweep(folder) for folder in (self.home, self.work, self.cache, self.artifacts.root))
+        places = (self.home, self.work, self.cache, self.cache / "features", self.artifacts.root)
+        return sum(files.sweep(folder) for folder in places)

@@ -50,10 +50,7 @@ class TextClassification:
 
     def example(self, row: Mapping[str, Any], place: Place) -> Example:
         """The text and its label; other columns are kept for slices."""
-        text = row.get("text")
-        if text is None or not str(text).strip():
-            raise RowError("text", "is empty", "fill it in or remove the row")
-        inputs = {"text": _whole("text", str(text).strip())}
+        inputs = {"text": _written("text", row.get("text"))}
         others = {_whole("", key): _whole(key, value) for key, value in row.items() if key not in ("text", "label")}
         return Example(content_id(inputs), inputs, _target(row.get("label")), "", str(place), others)
 
@@ -245,11 +242,21 @@ def _target(value: Any) -> Any:
 
 
 def _name(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
+    return _written("label", int(value) if isinstance(value, float) and value.is_integer() else value)
+
+
+def _written(field: str, value: Any) -> str:
+    """The value as text; raises ``RowError`` when it is empty or no text at all."""
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            raise RowError(field, "holds bytes that are not UTF-8", "write the column as text") from None
+    if isinstance(value, list | tuple | set | dict | np.ndarray):
+        raise RowError(field, f"is a {type(value).__name__}, not text", "map the column that holds the text, or join its parts")
     if value is None or (isinstance(value, float) and value != value) or not str(value).strip():
-        raise RowError("label", "is empty", "fill it in or remove the row")
-    return str(_whole("label", str(value).strip()))
+        raise RowError(field, "is empty", "fill it in or remove the row")
+    return str(_whole(field, str(value).strip()))
 
 
 def _whole(field: str, value: Any) -> Any:

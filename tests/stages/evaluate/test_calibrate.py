@@ -79,6 +79,15 @@ def test_label_thresholds_make_a_better_f1() -> None:
     assert all(bar < 0.4 for bar in found["thresholds"].values())
 
 
+def test_costs_are_used_without_validation_rows_too() -> None:
+    costs = {"fraud": {"fine": 10.0}}
+    found = calibrate.fit(_subject([], ["fine", "fraud"], costs=costs), {})
+    assert found == {"costs": costs}
+    schema = {"labels": ["fine", "fraud"], "multi_label": False}
+    assert task.decode(["1"], {"logits": np.array([[1.0, 0.0]])}, schema, found)[0].output == "fraud"
+    assert calibrate.fit(_subject([], ["fine", "fraud"]), {}) == {}
+
+
 def test_two_classes_of_unequal_cost() -> None:
     examples, logits, _ = _drawn(2000, 1.0)
     pairs = [Example(e.id, e.inputs, "fraud" if e.target == "a" else "fine") for e in examples]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pytest
 
+from luthier.core.errors import SpecError
 from luthier.core.ports import Judged
 from luthier.core.types import Example
 from luthier.stages.evaluate import crossvalidate, label_errors
@@ -33,6 +35,31 @@ def test_folds_cover_every_row_once_and_never_split_a_group() -> None:
     assert all((one.held == two.held).all() for one, two in zip(made, again, strict=True))
     other = crossvalidate.folds(task, examples, 5, 0.1, 8)
     assert any(set(one.held) != set(two.held) for one, two in zip(made, other, strict=True))
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["two rows a class", "every set of labels once"])
+def test_few_rows_of_every_class_are_divided_all_the_same(several: bool) -> None:
+    """No class has a row for every fold: scikit-learn would refuse."""
+    names = [f"class {n // 2}" for n in range(24)]
+    examples = [Example(str(n), {"text": "t"}, [name, f"own {n}"] if several else name) for n, name in enumerate(names)]
+    made = crossvalidate.folds(task, examples, 5, 0.05, 7)
+    assert sorted(np.concatenate([fold.held for fold in made]).tolist()) == list(range(24))
+    assert {len(fold.held) for fold in made} <= {4, 5}
+    assert all(len(fold.inner) >= 1 and len(fold.learn) >= 16 for fold in made)
+
+
+def test_groups_are_never_divided_however_few_they_are() -> None:
+    examples = [Example(str(n), {"text": "t"}, LABELS[n % 3], group=f"talk {n % 3}") for n in range(30)]
+    made = crossvalidate.folds(task, examples, 3, 0.1, 7)
+    assert [len(fold.held) for fold in made] == [10, 10, 10]
+    assert all(len(fold.inner) == len(fold.learn) == 10 for fold in made)
+    two = [one for one in examples if one.group != "talk 2"]
+    assert all(len(fold.inner) == 0 and len(fold.learn) == 10 for fold in crossvalidate.folds(task, two, 2, 0.1, 7))
+    with pytest.raises(SpecError, match=r"evaluate\.folds: 5 folds need 5 groups, but training and validation rows hold 3") as caught:
+        crossvalidate.folds(task, examples, 5, 0.1, 7)
+    assert "at most 3" in caught.value.hint
+    with pytest.raises(SpecError, match="need 5 different texts"):
+        crossvalidate.check([Example("same", {"text": "t"}, "a")] * 9, 5)
 
 
 def test_stability_is_judged_against_chance() -> None:

@@ -8,15 +8,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from luthier.core.errors import InputError
+from luthier.core import registry
+from luthier.core.errors import InputError, SpecError
 from luthier.core.events import Event, GateDecided
 from luthier.core.job import Job
 from luthier.core.plan import EvaluatePlan, Plan, TrainPlan
 from luthier.core.types import Example, content_id
 from luthier.stages import evaluate
-from luthier.stages.evaluate import predictions, report
+from luthier.stages.evaluate import predictions, report, stage
+from luthier.stages.evaluate.subject import Subject
 from luthier.store import datasets, files
 from luthier.tasks.text_classification import plugin as task
 
@@ -106,6 +109,8 @@ def test_the_whole_stage(place: Path, tmp_path: Path) -> None:
     majority = found["comparison"][0]
     assert majority["scores"]["accuracy"] == pytest.approx(20 / 60)
     assert majority["gained"]["accuracy"] == pytest.approx(right / 60 - 20 / 60)
+    assert found["comparison_rule"] == "every contender gives its likeliest class"
+    assert found["comparison_rule"] in (out / "report.html").read_text()
     assert found["cross_validation"]["folds"] == 2
     assert found["cross_validation"]["rows"] == 180
     assert sum(found["figures"]["confusion"]["matrix"][k][k] for k in range(3)) == right
@@ -146,6 +151,40 @@ def _against_itself(place: Path, tmp_path: Path, out: Path, found: dict[str, Any
     if found["mistakes"]:
         assert "<b>1" not in page  # text from data is escaped
     assert report.bought(found)
+
+
+def _twins(monkeypatch: pytest.MonkeyPatch, *, several: bool, tuned: dict[str, Any], costs: dict[str, Any]) -> Any:
+    """A model's answers, and its comparison with a baseline that says exactly the same."""
+    random = np.random.default_rng(0)
+    right = random.random((80, 2)) < 0.3
+    outputs, facts = {"logits": random.normal(size=right.shape) + 3.0 * right - 3.0}, {"train_s": 1.0, "predict_s": 1.0, "train_flop": 1.0}
+    answers: list[Any] = [["pq"[k] for k in np.flatnonzero(row)] for row in right] if several else ["pq"[int(row[1])] for row in right]
+    plan = EvaluatePlan(baselines=["majority"], bootstrap=50, costs=costs)
+    job = Job(id="j", run="r", stage="evaluate", plan=Plan(name="n", task=task.name, model="m", evaluate=plan), work="w")
+    subject = Subject(job, task, Path(), Path(), {"labels": ["p", "q"], "multi_label": several}, {})
+    monkeypatch.setattr(stage, "read_result", lambda folder: (outputs, facts))
+    judged = subject.judged([Example(str(n), {"text": "t"}, answer) for n, answer in enumerate(answers)], outputs, tuned)
+    return judged, stage._comparison(subject, judged, 0.1)
+
+
+@pytest.mark.parametrize("several", [True, False], ids=["tuned thresholds", "costs"])
+def test_all_contenders_decide_by_one_rule(monkeypatch: pytest.MonkeyPatch, several: bool) -> None:
+    """A baseline with the model's own chances is no worse than the model."""
+    costs = {} if several else {"q": {"p": 20.0}}
+    tuned = {"thresholds": {"p": 0.2, "q": 0.2}} if several else {"costs": costs, "temperature": 3.0}
+    judged, rows = _twins(monkeypatch, several=several, tuned=tuned, costs=costs)
+    assert set(rows[0]["gained"].values()) == {0.0}
+    assert rows[0]["test"]["only_first_right"] == rows[0]["test"]["only_second_right"] == 0
+    if several:
+        assert rows[-1]["scores"]["accuracy"] != registry.get("metrics", "accuracy").compute(judged)[0].value
+
+
+def test_what_cannot_be_evaluated_is_said_before_anything_runs(place: Path, tmp_path: Path) -> None:
+    for settings, said in (({"costs": {"biling": {"account": 2.0}}}, "unknown label 'biling'"), ({"folds": 500}, "500 folds need 500")):
+        job = _job(place, tmp_path / "work", **settings)
+        with pytest.raises(SpecError, match=said):
+            evaluate.run(job, lambda event: None)
+        assert not (tmp_path / "work" / "parts").exists()
 
 
 def test_no_test_rows_is_said(place: Path, tmp_path: Path) -> None:

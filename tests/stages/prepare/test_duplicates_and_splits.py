@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
+import pytest
 from tests.stages.prepare._jobs import run, texts, write
 
+from luthier.core.events import NoteSaid
+from luthier.core.plan import PreparePlan
 from luthier.core.types import content_id
-from luthier.stages.prepare import duplicates
+from luthier.stages.prepare import duplicates, leakage, splits
+from luthier.stages.prepare.spool import Spool
 from luthier.store import datasets, files
 
 
@@ -99,3 +105,121 @@ def test_small_classes_are_in_training_and_larger_ones_everywhere(tmp_path: Path
         labels = files.read_json(tmp_path / f"w{seed}" / "out" / "report.json")["labels"]
         assert labels["train"]["small"] >= 1
         assert all(labels[split]["middle"] >= 1 for split in ("train", "validation", "test"))
+
+
+def test_in_a_bucket_of_both_roles_each_test_row_meets_training_rows() -> None:
+    roles = np.array([0] * 100 + [1] * 30 + [2] * 40 + [0] * 5 + [2] * 3, dtype=np.uint8)
+    hashes = np.array([7] * 170 + [9] * 8, dtype=np.uint64)
+    rows = np.arange(len(roles)) * 10
+    pairs = duplicates._candidates(duplicates._in_runs(hashes, rows, roles))
+    role_of, hash_of = dict(zip(rows.tolist(), roles.tolist(), strict=True)), dict(zip(rows.tolist(), hashes.tolist(), strict=True))
+    met: dict[tuple[int, int], set[int]] = {}
+    for one, other in pairs.tolist():
+        assert one != other
+        assert hash_of[one] == hash_of[other]
+        for a, b in ((one, other), (other, one)):
+            met.setdefault((a, role_of[b]), set()).add(b)
+    for row, role in role_of.items():
+        for earlier in range(role):
+            there = sum(1 for other in role_of if role_of[other] == earlier and hash_of[other] == hash_of[row])
+            assert len(met.get((row, earlier), ())) >= min(16, there), (row, role, earlier)
+    partners = {one // 10 for one, other in pairs.tolist() if other == 1690 and role_of[one] == 0}
+    assert max(partners) > 90, "spread over the whole bucket, not its first rows only"
+
+
+def _sets(roles: list[int], ids: list[int], groups: list[int] | None = None) -> Spool:
+    """As much of a spool as the gate reads; row n stands in line n of file 0."""
+    count = len(roles)
+    made = SimpleNamespace(
+        roles=np.array(roles, dtype=np.uint8),
+        ids=np.array(ids, dtype=np.uint64),
+        groups=np.array(groups or [0] * count, dtype=np.uint64),
+        files=np.zeros(count, dtype=np.uint16),
+        lines=np.arange(count, dtype=np.uint32),
+        rows=count,
+    )
+    return cast(Spool, made)
+
+
+def _found(pairs: list[list[int]], similarity: list[float]) -> duplicates.Duplicates:
+    return duplicates.Duplicates(None, None, np.array(pairs, dtype=np.int64).reshape(-1, 2), np.array(similarity, dtype=np.float32))
+
+
+def test_exact_test_rows_are_found_though_no_bucket_paired_them() -> None:
+    spool = _sets([0, 0, 0, 2, 2, 2, 2], [11, 12, 13, 13, 14, 13, 12])
+    found = leakage.overlap(spool, _found([[1, 4], [0, 3]], [0.95, 0.93]), ["a.csv"], 0, 2)
+    assert (found.rows, found.of, found.exact, found.near, found.groups) == (4, 4, 3, 1, 0)
+    listed = [(pair["first"], pair["second"], pair["similarity"], pair["exact"]) for pair in found.pairs]
+    assert listed == [
+        ("a.csv:2", "a.csv:3", 1.0, True), ("a.csv:2", "a.csv:5", 1.0, True), ("a.csv:1", "a.csv:6", 1.0, True),
+        ("a.csv:1", "a.csv:4", 0.95, False), ("a.csv:0", "a.csv:3", 0.93, False),
+    ]  # fmt: skip
+    assert leakage.reasons(found)[1].startswith("first: a.csv:3 ~ a.csv:2 (equal)")
+
+
+def test_shared_groups_are_counted_and_named_once() -> None:
+    spool = _sets([0, 0, 0, 2, 2, 2], [1, 2, 3, 4, 5, 6], [8, 9, 0, 9, 9, 0])
+    found = leakage.overlap(spool, _found([], []), ["a.csv"], 0, 2)
+    assert (found.rows, found.exact, found.near, found.groups) == (2, 0, 0, 1)
+    assert [(pair["first"], pair["second"], pair["group"]) for pair in found.pairs] == [("a.csv:1", "a.csv:3", True)]
+
+
+def test_nothing_shared_is_nothing_found() -> None:
+    for roles in ([0, 0, 2], [0, 0, 0], [2, 2, 2]):
+        assert leakage.overlap(_sets(roles, [1, 2, 3]), _found([], []), ["a.csv"], 0, 2).rows == 0
+
+
+def test_copies_of_training_rows_among_hundreds_that_are_much_alike(tmp_path: Path) -> None:
+    start = "".join(f"the same long opening, part {n}, of every message that customers send us from the form. " for n in range(9))
+    rows = [(f"{start}{n:03d}", "ab"[n % 2]) for n in range(600)]
+    train, test = rows[:560], rows[:560:28] + rows[560:]
+    data = {"train": [str(write(tmp_path / "train.csv", train))], "test": [str(write(tmp_path / "test.csv", test))]}
+    summary, _ = run(tmp_path / "w", data, allow_leakage=True)
+    assert summary["leakage"] == {"passed": False, "rows": 60, "exact": 20, "near": 40, "groups": 0}
+    pairs = files.read_json(tmp_path / "w" / "out" / "report.json")["leakage"]["pairs"]
+    assert [(pair["first"], pair["second"]) for pair in pairs[:2]] == [("train.csv:2", "test.csv:2"), ("train.csv:30", "test.csv:3")]
+
+
+def _one_cluster(folder: Path, some: list[str]) -> tuple[Spool, duplicates.Duplicates, duplicates.Signatures]:
+    """Rows that are one cluster (as by a chain), of which no pair is recorded: what a search among a few neighbours may leave."""
+    count = len(some)
+    spool = _sets([0] * count, [int(content_id({"text": text}), 16) for text in some])
+    for name, value in {"strata_of": np.arange(count) % 2, "strata": ["a", "b"], "labels": [("a",), ("b",)]}.items():
+        setattr(spool, name, value)
+    signatures = duplicates.Signatures(folder, 0.9)
+    signatures.add(some)
+    signatures.close()
+    found = duplicates.Duplicates(np.arange(count), np.zeros(count, dtype=np.int64), np.empty((0, 2), dtype=np.int64), np.empty(0))
+    return spool, found, signatures
+
+
+def _still_alike(decided: splits.Splits, signatures: duplicates.Signatures) -> int:
+    held, train = (np.nonzero(decided.split > 0)[0], np.nonzero(decided.split == 0)[0])
+    pairs = np.array([(a, b) for a in held.tolist() for b in train.tolist()])
+    return int((signatures.similarity(pairs[:, 0], pairs[:, 1]) >= signatures.threshold).sum())
+
+
+@pytest.mark.parametrize("most", [2000, 60])
+def test_rows_of_a_cut_cluster_straddle_nothing_though_no_pair_was_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(splits, "_TRAINING_ROWS_COMPARED", most)
+    twins = [text + ending for text in texts(300) for ending in ("", " !")]
+    spool, found, signatures = _one_cluster(tmp_path, twins)
+    decided = splits.decide(spool, found, signatures, PreparePlan())
+    assert (decided.units_broken, decided.units_sampled) == (1, int(most == 60))
+    assert 60 < decided.straddling_dropped < 200, "about four in five of those that were held out"
+    assert (decided.split > 0).sum() > 10
+    assert _still_alike(decided, signatures) == 0
+
+
+def test_the_report_says_when_a_sample_was_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splits, "_TRAINING_ROWS_COMPARED", 50)
+    start = "the same long opening of every message that our customers send us from the form on our page, again and again, "
+    rows = [(start + text.split()[-1], "ab"[n % 2]) for n, text in enumerate(texts(300))]
+    rows += [(text, "ab"[n % 2]) for n, text in enumerate(texts(300, seed=1))]
+    _, events = run(tmp_path / "w", {"train": [str(write(tmp_path / "a.csv", rows))]}, near_duplicates=0.7)
+    assert any("a sample of the pairs was compared" in event.text for event in events if isinstance(event, NoteSaid))
+    report: dict[str, Any] = files.read_json(tmp_path / "w" / "out" / "report.json")
+    assert report["leakage"]["units_sampled"] == report["leakage"]["units_broken"] == 1
+    assert "a sample of the pairs was compared" in (tmp_path / "w" / "out" / "report.html").read_text()

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.stages.prepare._jobs import run, texts, write
 
 from luthier.core import personal_data
 from luthier.core.errors import SpecError
 from luthier.core.personal_data import Span, mask_text
 from luthier.core.plan import PreparePlan
 from luthier.stages.prepare.masking import Masker
+from luthier.store import datasets
 
 LABELLED = Path(__file__).parents[4] / "shared" / "data" / "pii" / "labelled.jsonl.gz"
 NAMES = {
@@ -33,6 +35,10 @@ CASES = [
     ("ssn 460-89-9847", "ssn <SSN_1>"),
     ("see https://example.com/a?b=1, or www.example.org.", "see <URL_1>, or <URL_2>."),
     ("where is order ORD-12345 and inv 998877?", "where is order <ORDER_NUMBER_1> and <ORDER_NUMBER_2>?"),
+    ("mail ann@intranet.local or bob.b@mail.corp, not ann@localhost", "mail <EMAIL_1> or <EMAIL_2>, not ann@localhost"),
+    ("call 541\u2011714\u20111388, ssn 460\u201389\u20139847", "call <PHONE_1>, ssn <SSN_1>"),
+    ("GB82\u2010WEST\u20101234\u20105698\u20107654\u201032 or 4454\u20137945\u20131139\u20130933", "<IBAN_1> or <CARD_1>"),
+    ("order ORD\u201112345\u2014ann@example.com", "order <ORDER_NUMBER_1>\u2014<EMAIL_1>"),
     (
         "I bought 2 dresses on 2024-05-17 at 10:30 for 49.99 dollars.it fits",
         "I bought 2 dresses on 2024-05-17 at 10:30 for 49.99 dollars.it fits",
@@ -57,6 +63,20 @@ def test_pseudonyms_are_consistent_inside_a_conversation_only() -> None:
     assert masker.mask("bob@example.com and ANN@example.com", "c1") == "<EMAIL_2> and <EMAIL_1>"
     assert masker.mask("bob@example.com", "c2") == "<EMAIL_1>"
     assert masker.counts == Counter(EMAIL=4)
+
+
+def test_one_number_with_two_kinds_of_hyphens_has_one_pseudonym() -> None:
+    masker = Masker(PreparePlan())
+    assert masker.mask("541-714-1388 or 541\u2011714\u20111388", "c1") == "<PHONE_1> or <PHONE_1>"
+
+
+def test_short_cells_of_other_columns_are_masked(tmp_path: Path) -> None:
+    rows = [(text, "ab"[n % 2], f"B{n % 10}", "x.com") for n, text in enumerate(texts(40))]
+    path = write(tmp_path / "a.csv", rows, ("text", "label", "badge", "site"))
+    summary, _ = run(tmp_path / "w", {"train": [str(path)]}, mask_patterns={"BADGE": r"\bB\d\b"})
+    assert summary["masked"] == {"BADGE": 40, "URL": 40}
+    example = datasets.read_split(tmp_path / "w" / "out", "train")[0]
+    assert example.columns == {"badge": "<BADGE_1>", "site": "<URL_1>"}
 
 
 def test_a_group_that_is_personal_data_is_hashed(masker: Masker) -> None:

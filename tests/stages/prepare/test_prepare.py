@@ -8,14 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.stages.prepare._jobs import job, run, texts, write
 
 from luthier.core.errors import GateRefused
+from luthier.core.events import NoteSaid
 from luthier.core.plan import DataPlan, Plan
+from luthier.core.types import Example
 from luthier.stages import prepare
+from luthier.stages.prepare import measuring, spool, writing
 from luthier.store import datasets, files
 
 
@@ -133,9 +138,14 @@ def test_exact_duplicates_are_dropped_and_conflicts_named(tmp_path: Path) -> Non
         e.inputs["text"]: e.target for split in ("train", "validation", "test") for e in datasets.read_split(tmp_path / "w" / "out", split)
     }
     assert kept[rows[0][0]] == "b"
-    assert any("another label" in str(event.as_json()) and "a.csv:2 and a.csv:62" in str(event.as_json()) for event in events)
-    summary, _ = run(tmp_path / "w", {"train": [str(tmp_path / "a.csv")]}, drop_duplicates=False)
+    said = "".join(event.text for event in events if isinstance(event, NoteSaid))
+    assert "another label; first: a.csv:2 and a.csv:62" in said
+    assert "the more frequent one was kept" in said
+    summary, events = run(tmp_path / "w", {"train": [str(tmp_path / "a.csv")]}, drop_duplicates=False)
     assert sum(summary["splits"].values()) == 63
+    said = "".join(event.text for event in events if isinstance(event, NoteSaid))
+    assert "decide which label is right; all of them were kept" in said
+    assert "more frequent" not in said
 
 
 def test_several_labels_and_other_columns(tmp_path: Path) -> None:
@@ -169,9 +179,42 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
     found = prepare.preview(Plan(name="t", task="text-classification", model="m", data=DataPlan(train=[str(path)])))
     assert found["masked"] == {"EMAIL": 1}
     assert (found["rows"], found["refused"], found["labels"]) == (3, 1, {"a": 1, "b": 1})
+    assert found["limit"] == 1000
+    assert prepare.preview(Plan(name="t", task="text-classification", model="m", data=DataPlan(train=[str(path)])), 1)["limit"] == 1
     assert found["examples"][0] == "write to <EMAIL_1>"
     assert found["refusals"][0]["line"] == 3
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_long_rows_wait_by_their_size_and_are_never_kept_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [{"text": text, "label": "ab"[n % 2], "page": f"{text.split()[0]} " * 800} for n, text in enumerate(texts(100))]
+    rows[7]["text"] += " never" * 5000
+    path.write_text("\n".join(map(json.dumps, rows)))
+    waiting: list[int] = []
+    to_batch = spool.datasets.to_batch
+
+    def counted(examples: Sequence[Example]) -> Any:
+        waiting.append(sum(len(example.columns["page"]) for example in examples))
+        return to_batch(examples)
+
+    monkeypatch.setattr(spool.datasets, "to_batch", counted)
+    monkeypatch.setattr(spool, "CHARS_A_BATCH", 50_000)
+    monkeypatch.setattr(measuring, "COUNTED_CHARS", 2000)
+    kept: list[Example] = []
+    pick = writing.pick
+    monkeypatch.setattr(writing, "pick", lambda *given: (kept.append(example) or example for example in pick(*given)))
+    summary, _ = run(tmp_path / "few", {"train": [str(path)]}, test_share=0, validation_share=0)
+    assert len(waiting) > 5
+    assert max(waiting) < 50_000 + 800 * 12
+    assert kept
+    assert not any(example.columns for example in kept)
+    report = files.read_json(tmp_path / "few" / "out" / "report.json")
+    assert report["lengths"]["quantiles"]["1.0"] == 13 + 5000, "lengths are of whole texts"
+    assert report["vocabulary"]["count"] < 99 * 13 + 2000, "words are of their beginnings"
+    written = datasets.read_split(tmp_path / "few" / "out", "train")
+    assert [example.columns["page"] for example in written] == [row["page"] for row in rows], "nothing is lost"
+    assert summary["splits"]["train"] == 100
 
 
 def test_full_disk_names_itself_and_leaves_nothing_torn(tmp_path: Path) -> None:

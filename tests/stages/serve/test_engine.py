@@ -31,10 +31,16 @@ def endpoint(export_folder):
     opened.close()
 
 
+def _ids(endpoint, examples):
+    """The ids that the dataset would give: of what is left after masking (the made messages hold invented personal data)."""
+    return [endpoint.masking.example(endpoint.task, one).id for one in examples]
+
+
 def test_answers_are_those_of_one_batch_and_in_order(endpoint, exported):
     examples = exported.messages(60)
     together = endpoint.predict_now(examples)
-    assert [one.prediction.id for one in together] == [one.id for one in examples]
+    assert [one.prediction.id for one in together] == _ids(endpoint, examples)
+    assert _ids(endpoint, examples) != [one.id for one in examples]
     alone = [endpoint.predict_now([one])[0].prediction.output for one in examples]
     same = np.mean([one.prediction.output == other for one, other in zip(together, alone, strict=True)])
     assert same >= 0.9  # dynamic int8 takes its range from the whole batch
@@ -50,7 +56,7 @@ def test_many_callers_at_once_each_get_their_own(endpoint, exported):
         return await asyncio.gather(*(endpoint.predict([one]) for one in examples))
 
     found = asyncio.run(ask())
-    assert [one[0].prediction.id for one in found] == [one.id for one in examples]
+    assert [one[0].prediction.id for one in found] == _ids(endpoint, examples)
     assert max(one[0].batch for one in found) > 1
 
 
@@ -68,6 +74,45 @@ def test_one_bad_example_fails_alone(endpoint, exported):
     for _ in range(2):
         assert ready.acquire(timeout=10)
     assert sorted(isinstance(one, BaseException) for one in results) == [False, True]
+
+
+def test_a_watcher_that_fails_harms_neither_the_answers_nor_the_other_watchers(export_folder, exported):
+    endpoint = Endpoint.open(export_folder, threads=1)
+    seen: list = []
+
+    def broken(answers, outputs):
+        raise ZeroDivisionError
+
+    endpoint.watchers += [broken, lambda answers, outputs: seen.extend(answers)]
+    try:
+        for _ in range(3):  # the lanes live on
+            examples = exported.messages(5)
+            assert [one.prediction.id for one in endpoint.predict_now(examples)] == _ids(endpoint, examples)
+        assert len(asyncio.run(endpoint.predict(exported.messages(2)))) == 2
+    finally:
+        endpoint.close()
+    assert len(seen) == 17
+
+
+def test_an_answered_call_cannot_fail_any_more_and_a_failed_one_fails_once():
+    for first, then in (("fill", "fail"), ("fail", "fill"), ("fail", "fail")):
+        said: list = []
+        call = Call(said.append, [None], 0.0, 1)
+        act = {"fill": lambda call=call: call.fill(0, "answer"), "fail": lambda call=call: call.fail(ValueError("no"))}
+        act[first]()
+        act[then]()
+        assert len(said) == 1
+        assert isinstance(said[0], ValueError) is (first == "fail")
+
+
+def test_a_caller_that_is_gone_does_not_harm_the_others_of_its_batch(endpoint, exported):
+    def gone(result):
+        raise RuntimeError("Event loop is closed")
+
+    first, second = exported.messages(2)
+    for _ in range(5):
+        endpoint.submit([first], gone)
+        assert [endpoint.predict_now([second])[0].prediction.id] == _ids(endpoint, [second])
 
 
 def test_a_full_lane_refuses_at_once_and_goes_on():
@@ -168,6 +213,7 @@ def test_a_new_deployment_takes_over_and_no_request_is_lost(export_folder, expor
     assert all(entry.body["text"] == "" for entry in entries)
     with np.load(tmp_path / "samples" / "support.npz", allow_pickle=False) as found:
         assert found["embedding"].shape[1] == 384
+        assert str(found["export"]) == "export-3", "a new deployment starts a new sample"
 
 
 def test_a_deployment_that_cannot_be_opened_leaves_the_old_one(export_folder, exported, tmp_path):

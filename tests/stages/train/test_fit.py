@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from tests.stages.train.conftest import encoded
 
 from luthier.core import registry
-from luthier.core.errors import NotPossible
+from luthier.core.errors import NotPossible, SpecError
 from luthier.core.events import CheckpointRefused, CheckpointWritten, Event
 from luthier.core.plan import TrainPlan
 from luthier.stages.inference import predict
@@ -91,6 +92,8 @@ def test_a_killed_training_ends_with_identical_weights(small: Any, tmp_path: Pat
     assert_identical(weights(whole.model), weights(resumed.model))
     assert whole.curves == resumed.curves
     assert whole.tokens == resumed.tokens
+    assert (whole.resumed_at, resumed.resumed_at) == (0, 8)  # seven checkpoints after the first, one a step
+    assert resumed.best_metric == whole.best_metric
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove", "manifest"])
@@ -168,6 +171,33 @@ def test_lora_refuses_unknown_layers(small: Any) -> None:
         fit(request(small, method="lora", lora_targets=["nowhere"]))
 
 
+@pytest.mark.parametrize("method", ["full", "head"])
+def test_an_unknown_metric_is_said_before_anything_is_trained(small: Any, method: str) -> None:
+    events: list[Event] = []
+    with pytest.raises(SpecError, match=r"train\.metric: unknown metric 'marco_f1'") as caught:
+        fit(request(small, method=method, metric="marco_f1"), events.append)
+    assert "macro_f1" in caught.value.hint
+    assert events == []
+
+
+def test_a_metric_where_lower_is_better_is_reported_as_measured(small: Any) -> None:
+    result = fit(request(small, epochs=3, metric="nll"))
+    measured = [point["nll"] for point in result.curves["epochs"]]
+    assert result.best_metric == min(measured) > 0
+
+
+def test_without_validation_there_is_no_best_metric(small: Any) -> None:
+    alone = replace(request(small, epochs=1), validation=(), judged=())
+    assert fit(alone).best_metric is None
+    assert fit(replace(request(small, epochs=1), judged=())).best_metric is None
+
+
+def test_a_loss_that_is_no_number_ends_the_training(small: Any) -> None:
+    with pytest.raises(NotPossible, match=r"the loss is not a number at step \d") as caught:
+        fit(request(small, epochs=2, learning_rate=1e30, head_learning_rate=1e30, max_grad_norm=0.0))
+    assert "lower train.learning_rate" in caught.value.hint
+
+
 def test_several_labels(base: Path) -> None:
     small = encoded(base, several=True)
     result = fit(request(small, epochs=10, metric="macro_f1"))
@@ -175,8 +205,6 @@ def test_several_labels(base: Path) -> None:
 
 
 def test_other_seeds_and_from_scratch_differ_and_steps_can_be_limited(small: Any) -> None:
-    from dataclasses import replace
-
     plain = request(small, epochs=1)
     one = weights(fit(plain).model)
     assert not torch.equal(one["head.weight"], weights(fit(replace(plain, seed=3)).model)["head.weight"])

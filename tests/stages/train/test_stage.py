@@ -7,14 +7,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from luthier.core import registry
+from luthier.core.errors import SpecError
 from luthier.core.events import Event, PredictionMade, StageProgressed
 from luthier.core.job import Job
-from luthier.core.plan import Plan, TrainPlan
-from luthier.stages.train import run
+from luthier.core.plan import EvaluatePlan, Plan, TrainPlan
+from luthier.core.ports import Footprint
+from luthier.stages.train import run, stage
+from luthier.stages.train.estimate import Estimate
+from luthier.stages.train.request import depth_of
 from luthier.stages.train.threads import cores, environment
 from luthier.store import files
 
@@ -42,8 +48,10 @@ def make_job(base: Path, dataset: Path, work: Path, **train: Any) -> Job:
 
 @pytest.mark.parametrize("method", ["full", "top", "lora", "head", "dummy"])
 def test_writes_the_whole_model(base: Path, dataset: Path, tmp_path: Path, method: str) -> None:
+    """With the output layer fitted first where the method's own plan says so: the machine is measured on that, too."""
     events: list[Event] = []
-    summary = run(make_job(base, dataset, tmp_path, method=method), events.append)
+    fitted = registry.get("methods", method).defaults("quick").get("fitted_head", False)
+    summary = run(make_job(base, dataset, tmp_path, method=method, fitted_head=fitted), events.append)
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} >= OUT
     training, plan = files.read_json(out / "training.json"), files.read_json(out / "plan.json")
@@ -80,6 +88,38 @@ def test_killed_at_random_moments_and_started_again_it_ends_with_identical_weigh
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
     for name in ("model.safetensors", "curves.json", "plan.json", "schema.json"):
         assert files.sha256(tmp_path / "whole" / "out" / name) == files.sha256(tmp_path / "torn" / "out" / name), name
+
+
+def test_a_killed_training_is_compared_with_what_was_left_of_it() -> None:
+    cost = Estimate(steps=100, features_s=7, steps_s=50, validation_s=20, checkpoints_s=10, save_s=1, memory_bytes=0)
+    assert stage._of_this_try(cost, SimpleNamespace(steps=100, resumed_at=0)) == cost.wall_s == 88
+    assert stage._of_this_try(cost, SimpleNamespace(steps=50, resumed_at=0)) == 7 + 40 + 1  # stopped early
+    assert stage._of_this_try(cost, SimpleNamespace(steps=100, resumed_at=75)) == 20 + 1  # the features are on the disk
+
+
+def test_fitting_the_output_layer_is_counted_work() -> None:
+    """Two training rows of 5 tokens, one validation row of 3; a trunk of 10 FLOP a token, of which 4 are cached."""
+    task = SimpleNamespace(length=lambda item: item)
+    facts = {"footprint": Footprint(0, 0.0, 4.0, 0.0), "trunk_flop_per_token": 10.0}
+    for fitted, more in ((False, 0.0), (True, 6.0 * 10)):
+        request = SimpleNamespace(task=task, train=[5, 5], validation=[3], plan=TrainPlan(fitted_head=fitted))
+        assert stage._flop(request, facts, SimpleNamespace(flop=1000.0)) == 1000 + 4 * 13 + more
+
+
+@pytest.mark.parametrize("name", ["num_hidden_layers", "n_layers", "n_layer"])
+def test_the_depth_of_a_base_model_by_any_name(tmp_path: Path, name: str) -> None:
+    files.write_json(tmp_path / "config.json", {name: 6, "hidden_size": 8})
+    assert depth_of(tmp_path) == 6
+    files.write_json(tmp_path / "config.json", {"hidden_size": 8})
+    assert depth_of(tmp_path) == 0
+
+
+def test_costs_that_evaluation_would_refuse_are_refused_before_training(base: Path, dataset: Path, tmp_path: Path) -> None:
+    job = make_job(base, dataset, tmp_path)
+    job.plan.evaluate = EvaluatePlan(costs={"refnud": {"delivery": 5.0}})
+    with pytest.raises(SpecError, match=r"evaluate\.costs: unknown label 'refnud'"):
+        run(job, lambda event: None)
+    assert not (tmp_path / "machine.json").exists()
 
 
 def test_the_machine_is_measured_once(base: Path, dataset: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from luthier.cli.watch_view import render
+from luthier.core.errors import InputError
 from luthier.core.events import FeedbackGiven, PredictionAnswered, PredictionFailed
 from luthier.stages.serve.engine import Answered
 from luthier.stages.serve.reservoir import SIZE, Reservoir, sample_path
@@ -94,6 +95,43 @@ def test_the_servers_sample_of_the_window_is_used(journal, tmp_path):
     found = summarise(journal, "support", reference, now, 60, samples=tmp_path)
     assert found.drift.rows == SIZE
     assert found.drift.alarms == ["inputs"]
+
+
+def test_after_a_swap_drift_is_measured_on_the_present_exports_answers_alone(journal, tmp_path):
+    from luthier.core.types import Prediction
+
+    def answers(export, label):
+        return [
+            PredictionAnswered(endpoint="support", id="x", export=export, output=label, confidence=0.9, tokens=10, at=NOW - 150)
+            for _ in range(100)
+        ]
+
+    journal.append(answers("export-0", "order"))
+    reference = Reference(np.zeros((200, 0)), np.full(200, 0.9), np.full(200, 10), np.array(["refund"] * 150 + ["order"] * 50))
+    both, present, absent = (summarise(journal, "support", reference, NOW, 200, export=export) for export in ("", "export-1", "export-9"))
+    assert (both.drift.rows, both.drift.alarms) == (200, ["labels"])
+    assert (present.drift.rows, present.drift.alarms) == (100, [])
+    assert present.answers == 200, "the other figures are the endpoint's"
+    assert "there are 0" in absent.drift.note
+
+    former = Reservoir(sample_path(tmp_path, "support"), "export-0")
+    for number in range(100):
+        former.add([Answered(Prediction(str(number), "order", 0.9), 10, 1, 1.0)], {"embedding": np.zeros((1, 0), np.float32)})
+    former.write()
+    import time
+
+    now = time.time() + 1
+    rows = {
+        export: summarise(journal, "support", reference, now, 60, samples=tmp_path, export=export).drift.rows
+        for export in ("export-0", "export-1")
+    }
+    assert rows == {"export-0": 100, "export-1": 0}
+
+
+@pytest.mark.parametrize("window_s", [0, -1, float("nan")])
+def test_a_window_without_time_is_refused(journal, window_s):
+    with pytest.raises(InputError, match="window_s"):
+        summarise(journal, "support", None, NOW, window_s)
 
 
 def test_it_is_shown_in_the_terminal(journal):

@@ -24,13 +24,15 @@ FEW_POSITIVES = 5
 
 
 def fit(subject: Subject, outputs: dict[str, Any]) -> Calibration:
-    """The calibration for ``task.decode``; ``{}`` without validation rows. ``outputs`` are the model's on the validation rows."""
+    """The calibration for ``task.decode``; without validation rows the costs alone, which are given and not fitted.
+
+    ``outputs`` are the model's on the validation rows.
+    """
     examples = subject.validation
+    given = decision_rule(subject)
     if not examples or "logits" not in outputs:
-        return {}
-    calibration: Calibration = {"temperature": _temperature(subject, outputs)}
-    if subject.job.plan.evaluate.costs:
-        calibration["costs"] = subject.job.plan.evaluate.costs
+        return given
+    calibration: Calibration = {"temperature": _temperature(subject, outputs), **given}
     if subject.schema.get("multi_label"):
         calibration["thresholds"] = thresholds(subject.judged(examples, outputs, calibration))
     calibration["energy_quantiles"] = energy_quantiles(outputs["logits"])
@@ -38,6 +40,12 @@ def fit(subject: Subject, outputs: dict[str, Any]) -> Calibration:
     judged = subject.judged(examples, outputs, calibration)
     calibration["abstain_below"] = abstain_below(_confidence(judged), right_rows(judged), risk)
     return calibration
+
+
+def decision_rule(subject: Subject) -> Calibration:
+    """How every contender decides from its chances: by the costs when they are given, else the likeliest class, or chances from 0.5."""
+    costs = subject.job.plan.evaluate.costs
+    return {"costs": costs} if costs else {}
 
 
 def _temperature(subject: Subject, outputs: dict[str, Any]) -> float:

@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 
 from luthier.core.ports import Judged, Task
+from luthier.core.types import Example, canonical_json
 from luthier.stages.evaluate.bootstrap import draw, interval
 from luthier.stages.evaluate.scoring import metric_of, resamples, right_rows, scores
+from luthier.stages.evaluate.subject import listed
+
+LEVEL = 0.05
 
 
 def mcnemar(only_first: int, only_second: int) -> dict[str, float]:
@@ -48,23 +52,33 @@ def paired(
     return found
 
 
+def real(found: dict[str, Any]) -> bool:
+    """Whether the rows show a difference: McNemar's test says so, and the bootstrap's interval (where there is one) leaves 0 out.
+
+    McNemar's test takes rows for independent; only the bootstrap knows that rows of one group are alike.
+    """
+    apart = "low" not in found or found["low"] > 0 or found["high"] < 0
+    return bool(found.get("p_mid", 1.0) < LEVEL and apart)
+
+
 def _saying(found: dict[str, Any], names: tuple[str, str]) -> str:
     between = f" (95 % interval {100 * found['low']:+.1f} to {100 * found['high']:+.1f})" if "low" in found else ""
     gap = f"{100 * found['difference']:+.1f} points of {found['metric']}{between}"
     counted = f"{found['only_first_right']} rows right only here, {found['only_second_right']} only there, mid-p {found['p_mid']:.3g}"
-    verdict = "a real difference" if found["p_mid"] < 0.05 else "no difference that these rows can show"
+    verdict = "a real difference" if real(found) else "no difference that these rows can show"
     return f"{names[0]} against {names[1]}: {gap}; {counted}: {verdict}"
 
 
 def _common(first: Judged, second: Judged) -> tuple[Judged, Judged]:
     """Both, cut down to the rows whose id and target they share, in the same order."""
-    there = {example.id: row for row, example in enumerate(second.examples)}
-    pairs = [
-        (row, there[example.id])
-        for row, example in enumerate(first.examples)
-        if example.id in there and second.examples[there[example.id]].target == example.target
-    ]
+    there = {_key(example): row for row, example in enumerate(second.examples)}
+    pairs = [(row, there[_key(example)]) for row, example in enumerate(first.examples) if _key(example) in there]
     return _rows(first, [a for a, _ in pairs]), _rows(second, [b for _, b in pairs])
+
+
+def _key(example: Example) -> tuple[str, str]:
+    """With the target: one text can stand in the test set twice, with labels that contradict each other."""
+    return example.id, canonical_json(sorted(map(str, listed(example.target))))
 
 
 def _rows(judged: Judged, rows: list[int]) -> Judged:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from luthier.core.errors import SpecError
 from luthier.core.ports import Judged, Task
 from luthier.core.types import Example
 from luthier.stages.evaluate import bootstrap
@@ -25,22 +26,45 @@ class Fold(NamedTuple):
 
 
 def folds(task: Task, examples: Sequence[Example], count: int, inner_share: float, seed: int) -> list[Fold]:
-    """``count`` folds that keep class shares, and keep groups (else equal contents) together; the same for the same seed."""
-    strata = np.array([task.stratum(example) for example in examples])
-    groups = np.array([example.group or example.id for example in examples])
+    """``count`` folds that keep class shares, and keep groups (else equal contents) together; the same for the same seed.
+
+    Raises ``SpecError`` when there are fewer groups than folds.
+    """
+    check(examples, count)
+    strata, groups = np.array([task.stratum(example) for example in examples]), np.array(_groups(examples))
     made = []
     for rest, held in _split(strata, groups, count, seed):
-        if inner_share <= 0:
+        parts = min(max(2, round(1 / inner_share)), len(set(groups[rest]))) if inner_share > 0 else 0
+        if parts < 2:
             made.append(Fold(rest, rest[:0], held))
             continue
-        learn, inner = _split(strata[rest], groups[rest], max(2, round(1 / inner_share)), seed + 1)[0]
+        learn, inner = _split(strata[rest], groups[rest], parts, seed + 1)[0]
         made.append(Fold(rest[learn], rest[inner], held))
     return made
 
 
+def check(examples: Sequence[Example], count: int) -> None:
+    """Raises ``SpecError`` when a fold would stay empty: rows of one group, or of equal content, are never divided."""
+    found = len(set(_groups(examples)))
+    if found < count:
+        what = "group" if any(example.group for example in examples) else "different text"
+        raise SpecError(
+            "evaluate.folds",
+            f"{count} folds need {count} {what}s, but training and validation rows hold {found}",
+            f"set evaluate.folds to at most {found}, or add examples" if found > 1 else "set evaluate.folds=0, or add examples",
+        )
+
+
+def _groups(examples: Sequence[Example]) -> list[str]:
+    return [example.group or example.id for example in examples]
+
+
 def _split(strata: Any, groups: Any, count: int, seed: int) -> list[tuple[Any, Any]]:
+    """Rest and held part, ``count`` times; class shares are kept where any class has a row for every part."""
     from sklearn.model_selection import StratifiedGroupKFold
 
+    if np.unique(strata, return_counts=True)[1].max() < count:
+        strata = np.zeros(len(strata), dtype=int)
     splitter = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

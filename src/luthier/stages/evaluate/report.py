@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from luthier.stages.evaluate import figures
+from luthier.stages.evaluate import compare, figures
 
 MOST_CLASSES_IN_MAP = 30
 HEADLINES = {
@@ -99,7 +99,7 @@ def bought(evaluation: dict[str, Any]) -> str:
     if not ours or not best:
         return ""
     gained, said = rows[best]["gained"][primary], HEADLINES.get(primary, primary)
-    sure = "" if rows[best]["test"].get("p_mid", 1.0) < 0.05 else ", a difference that these test rows cannot tell from chance"
+    sure = "" if compare.real(rows[best]["test"]) else ", a difference that these test rows cannot tell from chance"
     spent, other = seconds(ours["train_s"]), seconds(rows[best]["train_s"])
     if gained <= 0:
         return (

@@ -11,6 +11,7 @@ from luthier.core import registry
 from luthier.core.ports import Judged, Task
 from luthier.core.types import Score
 from luthier.stages.evaluate.bootstrap import interval
+from luthier.stages.evaluate.subject import listed
 
 
 def scores(task: Task, judged: Judged, names: Sequence[str] = ()) -> dict[str, Score]:
@@ -67,6 +68,6 @@ def right_rows(judged: Judged) -> Any:
 
 
 def _same(output: Any, target: Any) -> bool:
-    if isinstance(output, list) and isinstance(target, list):
-        return sorted(map(str, output)) == sorted(map(str, target))
+    if isinstance(output, list) or isinstance(target, list):
+        return sorted(map(str, listed(output))) == sorted(map(str, listed(target)))
     return bool(output == target)

@@ -19,6 +19,7 @@ from luthier.core.types import Arrays, content_id
 from luthier.stages.evaluate import (
     bootstrap,
     calibrate,
+    checks,
     compare,
     crossvalidate,
     gate,
@@ -34,6 +35,7 @@ from luthier.stages.evaluate import (
 from luthier.stages.evaluate.part import read_result, result_folder
 from luthier.stages.evaluate.parts import Part, Parts
 from luthier.stages.evaluate.subject import Subject, read
+from luthier.stages.train.request import depth_of
 from luthier.stages.train.threads import cores
 from luthier.store import files
 
@@ -45,6 +47,7 @@ VERSION = 1
 def run(job: Job, emit: Emit) -> dict[str, Any]:
     """Writes the files that ``docs/evaluate.md`` describes into ``work/out``; returns the summary."""
     subject = read(job)
+    checks.check(subject)
     wanted = parts_of(subject)
     with Parts(job, wanted, cores(), emit) as parts:
         _say(emit, "answers", 0, 4)
@@ -59,6 +62,7 @@ def run(job: Job, emit: Emit) -> dict[str, Any]:
         parts.wait()
     _say(emit, "comparison", 3, 4)
     evaluation["comparison"] = _comparison(subject, judged, _row_s(subject, model))
+    evaluation["comparison_rule"] = _rule(subject)
     evaluation["cross_validation"] = _cross_validation(subject, emit)
     evaluation["earlier"] = _earlier(subject, judged)
     evaluation["gate"] = _gate(subject, evaluation, emit)
@@ -77,7 +81,7 @@ def parts_of(subject: Subject) -> list[Part]:
     threads = 1 if plan.evaluate.folds > 1 or len(long) > 1 else cores()
     parts = [Part(f"baseline-{name}", (f"baseline-{name}",), threads=threads) for name in long]
     if plan.evaluate.folds > 1:
-        caches = registry.get("methods", plan.train.method).cut(plan.train, _depth(subject)) > 0
+        caches = registry.get("methods", plan.train.method).cut(plan.train, depth_of(subject.base)) > 0
         if caches:
             parts.insert(0, Part("features", ("features",)))
         parts += _fold_parts(plan.evaluate.folds, "features" if caches else "")
@@ -90,11 +94,6 @@ def _fold_parts(count: int, after: str) -> list[Part]:
     """Folds dealt out to one process a core, so that libraries are loaded once a core and not once a fold."""
     hands = [range(first, count, cores()) for first in range(min(cores(), count))]
     return [Part(f"fold-{','.join(map(str, hand))}", tuple(f"fold-{number}" for number in hand), after) for hand in hands]
-
-
-def _depth(subject: Subject) -> int:
-    config = files.read_json(subject.base / "config.json")
-    return int(config.get("num_hidden_layers") or config.get("n_layers") or config.get("n_layer") or 0)
 
 
 def _answers(subject: Subject, model: Any) -> tuple[Arrays, Arrays]:
@@ -164,23 +163,28 @@ def _own(subject: Subject, judged: Judged, validation: Arrays) -> dict[str, Any]
 
 
 def _comparison(subject: Subject, judged: Judged, row_s: float) -> list[dict[str, Any]]:
-    """One row a contender, the model last: scores, how far the model is ahead (``gained``), seconds, FLOP, ms a row, paired test."""
+    """One row a contender, the model last: scores, how far the model is ahead (``gained``), seconds, FLOP, ms a row, paired test.
+
+    All decide by one rule, the model too: what was tuned for it on validation rows would be no merit of fine-tuning.
+    """
     names = list(subject.job.plan.evaluate.baselines) or list(subject.task.baselines)
     own = {
         "train_s": subject.training.get("seconds", 0.0),
         "predict_s": row_s * len(judged.examples),
         "train_flop": subject.training.get("flop", 0.0),
     }
-    ours = _contender(subject, "this model", f"fine-tuned, method {subject.plan.method}", judged, own)
+    rule = calibrate.decision_rule(subject)
+    plain = subject.judged(judged.examples, judged.outputs, rule)
+    ours = _contender(subject, "this model", f"fine-tuned, method {subject.plan.method}", plain, own)
     rows = []
     for name in names:
         outputs, facts = read_result(result_folder(subject.work, f"baseline-{name}"))
-        other = subject.judged(judged.examples, outputs, {})
+        other = subject.judged(judged.examples, outputs, rule)
         row = _contender(subject, name, registry.get("baselines", name).summary, other, facts)
         row["gained"] = {score: ours["scores"][score] - value for score, value in row["scores"].items()}
         row["test"] = compare.paired(
             subject.task,
-            judged,
+            plain,
             other,
             resamples_wanted=subject.job.plan.evaluate.bootstrap,
             seed=subject.job.plan.evaluate.seed,
@@ -188,6 +192,15 @@ def _comparison(subject: Subject, judged: Judged, row_s: float) -> list[dict[str
         )
         rows.append(row)
     return [*rows, ours]
+
+
+def _rule(subject: Subject) -> str:
+    """What stands under the table of the comparison."""
+    if subject.job.plan.evaluate.costs:
+        return "every contender gives the class of least expected cost by its own chances, the model's without its temperature"
+    if subject.schema.get("multi_label"):
+        return "every contender gives each label from a chance of 0.5, the model too: its tuned thresholds are not used here"
+    return "every contender gives its likeliest class"
 
 
 def _contender(subject: Subject, name: str, about: str, judged: Judged, facts: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from luthier.core.errors import InputError
 from luthier.core.job import Job
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import Judged, Task
-from luthier.core.types import Arrays, Calibration, Example, Item, Schema
+from luthier.core.types import Arrays, Calibration, Example, Item, Schema, Split
 from luthier.store import datasets, files
 
 
@@ -31,17 +31,24 @@ class Subject:
     @cached_property
     def train(self) -> list[Example]:
         """Training rows."""
-        return datasets.read_split(Path(self.job.inputs["dataset"]), "train")
+        return self._rows("train")
 
     @cached_property
     def validation(self) -> list[Example]:
         """Validation rows: temperature and thresholds are fitted on these."""
-        return datasets.read_split(Path(self.job.inputs["dataset"]), "validation")
+        return self._rows("validation")
 
     @cached_property
     def test(self) -> list[Example]:
         """Test rows: the headline figures are measured on these and nothing is fitted on them."""
-        return datasets.read_split(Path(self.job.inputs["dataset"]), "test")
+        return self._rows("test")
+
+    def _rows(self, split: Split) -> list[Example]:
+        """The rows of a split, all targets of one shape: a file may give a single label with brackets here and without them there."""
+        several = bool(self.schema.get("multi_label"))
+        rows = datasets.read_split(Path(self.job.inputs["dataset"]), split)
+        targets = [_shaped(row.target, several=several) for row in rows]
+        return [row if row.target is target else replace(row, target=target) for row, target in zip(rows, targets, strict=True)]
 
     @property
     def plan(self) -> TrainPlan:
@@ -62,6 +69,17 @@ class Subject:
         """The decoded answers beside their examples."""
         predictions = self.task.decode([example.id for example in examples], outputs, self.schema, calibration)
         return Judged(examples, predictions, outputs, self.schema, calibration)
+
+
+def listed(target: Any) -> list[Any]:
+    """A target as a list of labels: what one answer and several have in common."""
+    return target if isinstance(target, list) else [target]
+
+
+def _shaped(target: Any, *, several: bool) -> Any:
+    if several:
+        return listed(target)
+    return target[0] if isinstance(target, list) and len(target) == 1 else target
 
 
 def read(job: Job) -> Subject:

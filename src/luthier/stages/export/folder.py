@@ -17,7 +17,7 @@ from luthier.core.ports import Task
 from luthier.stages.export import choose, parity
 from luthier.stages.export.choose import Candidate
 from luthier.stages.export.latency import Latency
-from luthier.stages.export.rows import Rows
+from luthier.stages.export.rows import Rows, every_nth
 from luthier.stages.serve.engine import cores
 from luthier.stages.serve.reservoir import label_of
 from luthier.store import files
@@ -99,7 +99,7 @@ def _write_reference(task: Task, rows: Rows, chosen: Candidate, out: Path) -> No
     ``confidence``, ``out_of_scope``, ``tokens`` and ``label``.
     """
     session = registry.get("runtimes", chosen.runtime).open(out, "model", threads=cores())
-    held = rows.held[:REFERENCE_ROWS]
+    held = every_nth(rows.held, REFERENCE_ROWS)
     outputs = parity.run_items(task, session, held)
     said = task.decode([str(n) for n in range(len(held))], outputs, rows.schema, rows.calibration)
     vectors = outputs.get("embedding", np.zeros((len(said), 0)))

@@ -45,7 +45,8 @@ def run(job: Job, emit: Emit) -> dict[str, Any]:
 def preview(plan: Plan, limit: int = 1000) -> dict[str, Any]:
     """The dry run: reads and masks the first ``limit`` rows of each source (0: all), writes nothing, and says what was found.
 
-    ``{rows, refused, masked: {kind: n}, exact_duplicates, labels: {label: n}, files: [...], refusals: [20], examples: [3 masked texts]}``.
+    ``{limit, rows, refused, masked: {kind: n}, exact_duplicates, labels: {label: n}, files: [...], refusals: [20],
+    examples: [3 masked texts]}``.
     """
     from luthier.core import registry
     from luthier.stages.prepare.masking import Masker
@@ -68,6 +69,7 @@ def preview(plan: Plan, limit: int = 1000) -> dict[str, Any]:
             if len(examples) < 3:
                 examples.append(task.text(read.example)[:300])
     return {
+        "limit": limit,
         "rows": sum(fact.rows for fact in reader.facts),
         "refused": len(refusals),
         "masked": dict(sorted(masker.counts.items())),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from luthier.core.errors import InputError, SpecError
-from luthier.core.types import Column, canonical_json
+from luthier.core.personal_data import mask_text
+from luthier.core.types import Column
 
 
 class Found(NamedTuple):
@@ -26,7 +29,7 @@ def find_columns(title: str, names: Iterable[str], columns: Sequence[Column], gi
             swapped = file_column in tasks
             near = difflib.get_close_matches(task_column, tasks, n=1)
             hint = (
-                f"write it the other way round: --map {file_column}={task_column}"
+                f"write it the other way round: {_map(file_column, task_column)}"
                 if swapped
                 else f"did you mean {near[0]!r}?"
                 if near
@@ -48,7 +51,8 @@ def find_columns(title: str, names: Iterable[str], columns: Sequence[Column], gi
             raise _missing(title, column.name, known, column.name)
     if group and group not in known:
         near = difflib.get_close_matches(group, known, n=1)
-        hint = f"did you mean --group {near[0]}?" if near else "its columns: " + ", ".join(known)
+        meant = f"--group {shlex.quote(near[0])} (in a run: --set {shlex.quote(f'data.group={near[0]}')})" if near else ""
+        hint = f"did you mean {meant}?" if near else f"its columns: {_listed(known)}"
         raise InputError(f"{title}: data.group: there is no column {group!r}", hint)
     return Found(chosen, group)
 
@@ -59,19 +63,31 @@ def _by_name(column: Column, known: Sequence[str]) -> str:
 
 
 def _missing(title: str, wanted: str, known: Sequence[str], task_column: str) -> InputError:
-    listed = ", ".join(repr(name) for name in known[:12]) + (" ..." if len(known) > 12 else "")
     near = difflib.get_close_matches(wanted.casefold(), [name.casefold() for name in known], n=1, cutoff=0.55)
     meant = next((name for name in known if near and name.casefold() == near[0]), "")
-    hint = f"did you mean --map {task_column}={meant}?" if meant else f"say which one it is: --map {task_column}=COLUMN"
-    return InputError(f"{title}: the column {wanted!r} is missing; the file has {listed}", hint)
+    hint = f"did you mean {_map(task_column, meant)}?" if meant else f"say which one it is: {_map(task_column, 'COLUMN')}"
+    return InputError(f"{title}: the column {wanted!r} is missing; the file has {_listed(known)}", hint)
+
+
+def _map(task_column: str, file_column: str) -> str:
+    pair = f"{task_column}={file_column}"
+    return f"--map {shlex.quote(pair)} (in a run: --set {shlex.quote('data.map.' + pair)})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names. Of a file without a header they are a row, with whatever a person wrote there."""
+    return ", ".join(repr(mask_text(name)[0]) for name in names[:12]) + (" ..." if len(names) > 12 else "")
 
 
 def as_text(value: Any) -> str:
-    """A cell of another column as text: nothing is ``""``, lists and objects are JSON."""
+    """A cell of another column as text: nothing is ``""``, lists and objects are JSON (what JSON has no form for is text in them)."""
     if isinstance(value, str):
         return value
     if value is None:
         return ""
     if isinstance(value, list | dict):
-        return canonical_json(value)
-    return str(value)
+        return _JSON.encode(value)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=as_text)

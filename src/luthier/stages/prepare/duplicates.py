@@ -7,11 +7,13 @@ candidates (locality-sensitive hashing); candidates are verified by their estima
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from luthier.core.types import SPLITS
 
 PERMUTATIONS = 128
 PIECE = 5
@@ -97,6 +99,12 @@ class Signatures:
         """Band hashes [rows] uint64."""
         return np.fromfile(self.folder / f"band-{number}.u64", dtype=np.uint64)
 
+    def meeting(self, rows: Any, roles: Any) -> Iterator[Any]:
+        """Pairs [n, 2] of these row numbers that share a band: each row of a later role [n] (last) with up to 16 of an earlier one."""
+        for number in range(self.bands):
+            runs = _in_runs(self.band(number)[rows], rows, roles)
+            yield from (runs.members[pairs] for pairs in _across(runs))
+
     def similarity(self, left: Any, right: Any) -> Any:
         """Estimated Jaccard similarity [pairs] of rows ``left`` and ``right``."""
         estimates = np.empty(len(left), dtype=np.float32)
@@ -134,17 +142,32 @@ def same_as_first(keys: Any) -> Any:
     return first
 
 
-def _candidates(hashes: Any, rows: Any) -> Any:
-    """Pairs [n, 2] of rows with equal hashes: each with its run's first and with its next neighbours."""
-    order = np.argsort(hashes, kind="stable")
-    ordered, members = hashes[order], rows[order]
+class _Runs(NamedTuple):
+    """Rows with equal hashes stand together, those of an earlier role first: ``members`` [n] are row numbers, ``roles`` [n] theirs.
+
+    ``run`` [n]: the number of each one's run; ``places`` [runs]: where each run begins.
+    """
+
+    members: Any
+    roles: Any
+    run: Any
+    places: Any
+
+
+def _in_runs(hashes: Any, rows: Any, roles: Any) -> _Runs:
+    order = np.lexsort((roles, hashes))
+    ordered = hashes[order]
     begins = np.empty(len(ordered), dtype=bool)
     begins[:1] = True
     begins[1:] = ordered[1:] != ordered[:-1]
-    places = np.nonzero(begins)[0]
-    start = places[np.cumsum(begins) - 1]
-    found = []
-    live = np.nonzero(~begins)[0]
+    return _Runs(rows[order], roles[order], np.cumsum(begins) - 1, np.nonzero(begins)[0])
+
+
+def _candidates(runs: _Runs) -> Any:
+    """Pairs [n, 2] of rows of one run: each with the run's first, with its next neighbours, and with rows of earlier roles."""
+    members, start = runs.members, runs.places[runs.run]
+    found = [members[pairs] for pairs in _across(runs)]
+    live = np.nonzero(start < np.arange(len(start)))[0]
     found.append(np.stack([members[start[live]], members[live]], axis=1))
     for step in range(1, _NEIGHBOURS):
         live = live[live - start[live] > step]
@@ -152,6 +175,22 @@ def _candidates(hashes: Any, rows: Any) -> Any:
             break
         found.append(np.stack([members[live - step], members[live]], axis=1))
     return np.concatenate(found)
+
+
+def _across(runs: _Runs) -> Iterator[Any]:
+    """Pairs [n, 2] of places in the runs: each of a later role (test) with up to 16 of an earlier one (training), spread over its run."""
+    _, roles, run, places = runs
+    if len(roles) == 0 or roles.min() == roles.max():
+        return
+    counts = [np.bincount(run[roles == role], minlength=len(places)) for role in range(len(SPLITS))]
+    for earlier, later in ((0, 1), (0, 2), (1, 2)):
+        theirs = np.nonzero(roles == later)[0]
+        theirs = theirs[counts[earlier][run[theirs]] > 0]
+        many = counts[earlier][run[theirs]]
+        first = (places + sum(counts[:earlier], np.zeros_like(places)))[run[theirs]]
+        for step in range(min(_NEIGHBOURS, int(many.max(initial=0)))):
+            live = many > step
+            yield np.stack([first[live] + step * many[live] // np.minimum(many[live], _NEIGHBOURS), theirs[live]], axis=1)
 
 
 def components(rows: int, left: Any, right: Any) -> Any:
@@ -173,7 +212,7 @@ def find_duplicates(ids: Any, roles: Any, signatures: Signatures) -> Duplicates:
     kept_similarity: list[Any] = [np.empty(0, dtype=np.float32)]
     many = 0
     for band in range(signatures.bands):
-        pairs = _candidates(signatures.band(band)[unique], unique)
+        pairs = _candidates(_in_runs(signatures.band(band)[unique], unique, roles[unique]))
         across = roles[pairs[:, 0]] != roles[pairs[:, 1]]
         # Pairs inside one cluster say nothing new about clusters; they are kept only while there is room for them.
         pairs = pairs[across | (cluster[pairs[:, 0]] != cluster[pairs[:, 1]]) | (many < _KEPT_PAIRS)]

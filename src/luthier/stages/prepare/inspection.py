@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ _HTML = re.compile(
 _REPEATED = re.compile(r"([^\s\d])\1{7,}")
 _WORD = re.compile(r"\w+")
 LANGUAGE_SAMPLE = 150
+_CHARS_AT_ONCE = 1_000_000
 _SEED = 11
 
 
@@ -43,8 +44,8 @@ def overlong(chars: Any) -> Any:
     return chars > max(2000.0, 10 * float(np.percentile(chars, 95))) if len(chars) else np.zeros(0, dtype=bool)
 
 
-def token_lengths(texts: Sequence[str], base: str) -> tuple[Any, str]:
-    """Tokens of each text [texts] int64, and what counted them: the base model's tokenizer, else words."""
+def token_lengths(texts: Iterable[str], base: str) -> tuple[Any, str]:
+    """Tokens of each text [texts] int64, and what counted them: the base model's tokenizer, else words. Holds a few texts at a time."""
     path = Path(base) / "tokenizer.json" if base else Path()
     if not base or not path.exists():
         return np.array([len(text.split()) for text in texts], dtype=np.int64), "words"
@@ -54,9 +55,22 @@ def token_lengths(texts: Sequence[str], base: str) -> tuple[Any, str]:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     lengths: list[int] = []
-    for start in range(0, len(texts), 1000):
-        lengths.extend(len(encoded.ids) for encoded in tokenizer.encode_batch_fast(list(texts[start : start + 1000])))
+    for some in _few(texts):
+        lengths.extend(len(encoded.ids) for encoded in tokenizer.encode_batch_fast(some))
     return np.array(lengths, dtype=np.int64), "tokens"
+
+
+def _few(texts: Iterable[str]) -> Iterator[list[str]]:
+    waiting: list[str] = []
+    chars = 0
+    for text in texts:
+        waiting.append(text)
+        chars += len(text)
+        if len(waiting) >= 1000 or chars >= _CHARS_AT_ONCE:
+            yield waiting
+            waiting, chars = [], 0
+    if waiting:
+        yield waiting
 
 
 def languages(texts: Sequence[str]) -> dict[str, float]:
@@ -77,17 +91,26 @@ def languages(texts: Sequence[str]) -> dict[str, float]:
     return {name: round(times / total, 4) for name, times in sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))}
 
 
-def words(texts: Sequence[str], most: int = 1000) -> tuple[list[tuple[str, float]], int]:
-    """The most frequent words that stand in three texts or more, as shares of all words, and how many words there are."""
-    total: Counter[str] = Counter()
-    texts_with: Counter[str] = Counter()
-    for text in texts:
+class Words:
+    """Counts the words of texts that come one after the other; ``count`` is how many there are."""
+
+    def __init__(self) -> None:
+        self._total: Counter[str] = Counter()
+        self._texts_with: Counter[str] = Counter()
+        self.count = 0
+
+    def add(self, text: str) -> None:
+        """The next text."""
         found = _WORD.findall(text.casefold())
-        total.update(found)
-        texts_with.update(set(found))
-    count = sum(total.values())
-    kept = sorted(((word, times) for word, times in total.items() if texts_with[word] >= 3), key=lambda pair: (-pair[1], pair[0]))[:most]
-    return [(word, round(times / max(1, count), 8)) for word, times in kept], count
+        self._total.update(found)
+        self._texts_with.update(set(found))
+        self.count += len(found)
+
+    def frequent(self, most: int = 1000) -> list[tuple[str, float]]:
+        """The most frequent words that stand in three texts or more, as shares of all words."""
+        known = ((word, times) for word, times in self._total.items() if self._texts_with[word] >= 3)
+        kept = sorted(known, key=lambda pair: (-pair[1], pair[0]))[:most]
+        return [(word, round(times / max(1, self.count), 8)) for word, times in kept]
 
 
 def histogram(values: Any) -> dict[str, list[float]]:

@@ -12,7 +12,8 @@ from luthier.stages.prepare.duplicates import Duplicates
 from luthier.stages.prepare.splits import TEST, TRAIN, VALIDATION
 from luthier.stages.prepare.spool import Spool
 
-SHOWN = 200
+LISTED = 10_000
+"""Pairs that are kept for ``leakage.json``, the surest first."""
 
 
 class Overlap(NamedTuple):
@@ -29,6 +30,9 @@ class Overlap(NamedTuple):
 def overlap(spool: Spool, duplicates: Duplicates, titles: list[str], first: int, second: int) -> Overlap:
     """What the set of role ``second`` shares with the set of role ``first``."""
     roles = spool.roles
+    ours, theirs = roles == first, roles == second
+    if not (ours.any() and theirs.any()):
+        return Overlap(0, int(theirs.sum()), 0, 0, 0, [])
     pairs, similarity = duplicates.pairs, duplicates.similarity
     left, right = roles[pairs[:, 0]], roles[pairs[:, 1]]
     across = ((left == first) & (right == second)) | ((left == second) & (right == first))
@@ -36,25 +40,36 @@ def overlap(spool: Spool, duplicates: Duplicates, titles: list[str], first: int,
     # Put the row of the second set last, whatever the order of reading was.
     swap = roles[pairs[:, 0]] == second
     pairs = np.where(swap[:, None], pairs[:, ::-1], pairs)
-    same = spool.ids[pairs[:, 0]] == spool.ids[pairs[:, 1]]
-    theirs = roles == second
-    exact = theirs & np.isin(spool.ids, spool.ids[pairs[same, 1]])
-    near = theirs & np.isin(spool.ids, spool.ids[pairs[:, 1]]) & ~exact
-    groups = np.intersect1d(spool.groups[roles == first], spool.groups[theirs])
-    groups = groups[groups != 0]
-    shared = theirs & np.isin(spool.groups, groups)
-    order = np.lexsort((pairs[:, 0], pairs[:, 1], -similarity))[:SHOWN]
-    listed = [
-        {"first": place(spool, titles, a), "second": place(spool, titles, b), "similarity": round(float(s), 3), "exact": bool(e)}
-        for (a, b), s, e in zip(pairs[order].tolist(), similarity[order], same[order], strict=True)
-    ]
-    for group in groups[: SHOWN - len(listed)].tolist():
-        a = int(np.nonzero((roles == first) & (spool.groups == group))[0][0])
-        b = int(np.nonzero(theirs & (spool.groups == group))[0][0])
-        listed.append(
-            {"first": place(spool, titles, a), "second": place(spool, titles, b), "similarity": 0.0, "exact": False, "group": True}
-        )
-    return Overlap(int((exact | near | shared).sum()), int(theirs.sum()), int(exact.sum()), int(near.sum()), len(groups), listed)
+    # Equal rows are told by their ids: in a large bucket of near-duplicates a row need not have met its twin.
+    twins = _twins(spool.ids, ours, theirs)
+    exact = np.zeros(len(roles), dtype=bool)
+    exact[twins[:, 1]] = True
+    alike = theirs & np.isin(spool.ids, spool.ids[pairs[:, 1]])
+    near = alike & ~exact
+    groups = _twins(spool.groups, ours & (spool.groups != 0), theirs)
+    shared = np.zeros(len(roles), dtype=bool)
+    shared[groups[:, 1]] = True
+    groups = groups[np.unique(spool.groups[groups[:, 1]], return_index=True)[1]]
+    others = spool.ids[pairs[:, 0]] != spool.ids[pairs[:, 1]]
+    pairs, similarity = pairs[others], similarity[others]
+    order = np.lexsort((pairs[:, 0], pairs[:, 1], -similarity))[:LISTED]
+    listed = [_listed(spool, titles, pair, 1.0, exact=True) for pair in twins[:LISTED]]
+    listed += [_listed(spool, titles, pair, float(s), exact=False) for pair, s in zip(pairs[order], similarity[order], strict=True)]
+    listed += [{**_listed(spool, titles, pair, 0.0, exact=False), "group": True} for pair in groups[:LISTED]]
+    rows = int((exact | near | shared).sum())
+    return Overlap(rows, int(theirs.sum()), int(exact.sum()), int(near.sum()), len(groups), listed[:LISTED])
+
+
+def _twins(keys: Any, first: Any, second: Any) -> Any:
+    """Pairs [n, 2]: each row of the mask ``second`` [rows] whose key stands in ``first`` [rows], after the first row there that has it."""
+    known, where = np.unique(keys[first], return_index=True)
+    theirs = np.nonzero(second & np.isin(keys, known))[0]
+    return np.stack([np.nonzero(first)[0][where[np.searchsorted(known, keys[theirs])]], theirs], axis=1)
+
+
+def _listed(spool: Spool, titles: list[str], pair: Any, similarity: float, *, exact: bool) -> dict[str, Any]:
+    first, second = (place(spool, titles, int(row)) for row in pair)
+    return {"first": first, "second": second, "similarity": round(similarity, 3), "exact": exact}
 
 
 def place(spool: Spool, titles: list[str], row: int) -> str:
@@ -97,5 +112,5 @@ def refuse(found: Overlap, listed: str) -> GateRefused:
     """The error that stops the stage."""
     message = "leakage: " + "; ".join(reasons(found))
     return GateRefused(
-        message, f"remove these rows (all pairs: {listed}), or set prepare.allow_leakage=true to go on and have the report say so"
+        message, f"remove these rows (the pairs: {listed}), or set prepare.allow_leakage=true to go on and have the report say so"
     )

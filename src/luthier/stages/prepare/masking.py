@@ -95,9 +95,7 @@ class Masker:
 
     def find(self, text: str) -> list[Span]:
         """Personal data in the text, without overlaps, in order."""
-        found: list[Span] = []
-        for kind, pattern in self.patterns.items():
-            found.extend(Span(match.start(), match.end(), kind) for match in pattern.finditer(text))
+        found = list(personal_data.own(text, self.patterns))
         if self.on and personal_data.suspect(text):
             found.extend(self._by_presidio(text))
         if self.ner is not None:
@@ -108,11 +106,12 @@ class Masker:
             )
         return personal_data.without_overlaps(found) if found else found
 
-    def _by_presidio(self, text: str) -> Iterable[Span]:
-        digits = _PLAUSIBLE_PHONE.search(text) is not None
+    def _by_presidio(self, written: str) -> Iterable[Span]:
+        digits = _PLAUSIBLE_PHONE.search(personal_data.figures(written)) is not None
         if self._recognizers is None:
             self._recognizers = _presidio(self.wanted)
         for kind, recognizers in self._recognizers.items():
+            text = personal_data.searched(kind, written)
             if _impossible(kind, text, digits):
                 continue
             for recognizer in recognizers:
@@ -124,9 +123,10 @@ class Masker:
             if kind == "PHONE":
                 # Presidio asks whether a number is assigned; one that is written like a phone number is masked even if it is not.
                 yield from personal_data.find(text, ["PHONE"])
-            elif kind == "IBAN":
-                # Presidio's IBAN recognizer ignores the flags, so small letters are found by the same check here.
-                yield from personal_data.find(text, ["IBAN"])
+            elif kind in ("IBAN", "EMAIL"):
+                # Presidio's IBAN recognizer ignores the flags, and its address must end in a public suffix: neither small letters
+                # nor the mail of an intranet (ann@intranet.local) are found by it.
+                yield from personal_data.find(text, [kind])
 
     def mask(self, text: str, conversation: str = "") -> str:
         """The text with pseudonyms (``<EMAIL_1>``), the same for the same value inside a conversation ("": this text alone)."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from luthier.core.types import SPLITS
+from luthier.core.ports import Task
+from luthier.core.types import SPLITS, Example
 from luthier.stages.prepare import inspection, leakage, splits, writing
 
 if TYPE_CHECKING:
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 SAMPLE = 20_000
 """Rows whose tokens and words are counted; every row of a smaller training set is."""
 
+COUNTED_CHARS = 20_000
+"""Of each text, how much its words are counted in; the rest of a longer one is a document, and no memory should depend on it."""
+
+_OPENING_CHARS = 2000
 REFERENCE = 1000
 _SAMPLE_SEED = 104_729
 
@@ -29,15 +35,30 @@ def _sample(done: Preparation, most: int) -> Any:
     return rows
 
 
+class _Look:
+    """What is kept of the sampled rows: never a whole text."""
+
+    def __init__(self, examples: Iterable[Example], task: Task, base: str) -> None:
+        self.ids: list[str] = []
+        self.openings: list[str] = []
+        self.words = inspection.Words()
+        self.lengths, self.unit = inspection.token_lengths(self._texts(examples, task), base)
+
+    def _texts(self, examples: Iterable[Example], task: Task) -> Iterator[str]:
+        for example in examples:
+            text = task.text(example)
+            self.ids.append(example.id)
+            self.openings.append(text[:_OPENING_CHARS])
+            self.words.add(text[:COUNTED_CHARS])
+            yield text
+
+
 def measure(done: Preparation) -> dict[str, Any]:
     """Everything the report shows, as JSON. Counts are of all rows; tokens, words and languages of the sample."""
     spool, split = done.spool, done.decided.split
     rows = _sample(done, SAMPLE)
-    examples = writing.pick(spool, rows)
-    texts = [done.task.text(example) for example in examples]
-    lengths, unit = inspection.token_lengths(texts, done.job.inputs.get("base", ""))
-    in_order = np.argsort(splits.keys(spool.ids[rows], _SAMPLE_SEED), kind="stable")
-    words, word_count = inspection.words(texts)
+    look = _Look(writing.pick(spool, rows), done.task, done.job.inputs.get("base", ""))
+    lengths, in_order = look.lengths, np.argsort(splits.keys(spool.ids[rows], _SAMPLE_SEED), kind="stable")
     limit = int(done.schema.get("max_tokens", 512))
     labels = {name: spool.label_counts(split == number) for number, name in enumerate(SPLITS)}
     return {
@@ -51,7 +72,7 @@ def measure(done: Preparation) -> dict[str, Any]:
         "labels": labels,
         "merged_labels": done.merged,
         "lengths": {
-            "unit": unit,
+            "unit": look.unit,
             "rows": len(rows),
             "histogram": inspection.histogram(lengths),
             "quantiles": {str(q): float(np.quantile(lengths, q)) if len(lengths) else 0.0 for q in (0.5, 0.9, 0.95, 0.99, 0.995, 1.0)},
@@ -59,12 +80,12 @@ def measure(done: Preparation) -> dict[str, Any]:
                 str(most): round(float((lengths > most).mean()), 6) if len(lengths) else 0.0 for most in sorted({32, 64, 128, 256, limit})
             },
         },
-        "languages": inspection.languages([texts[number] for number in in_order[: inspection.LANGUAGE_SAMPLE].tolist()]),
-        "vocabulary": {"words": words, "count": word_count},
+        "languages": inspection.languages([look.openings[number] for number in in_order[: inspection.LANGUAGE_SAMPLE].tolist()]),
+        "vocabulary": {"words": look.words.frequent(), "count": look.words.count},
         "suspicious": _suspicious(done),
         "leakage": _leakage(done),
         "findings": [asdict(finding) for finding in done.findings],
-        "reference": [examples[number].id for number in in_order[:REFERENCE].tolist()],
+        "reference": [look.ids[number] for number in in_order[:REFERENCE].tolist()],
     }
 
 
@@ -109,6 +130,8 @@ def _leakage(done: Preparation) -> dict[str, Any]:
         "near": found.near,
         "groups": found.groups if given else len(shared),
         "straddling_pairs": straddling,
+        "units_broken": done.decided.units_broken,
+        "units_sampled": done.decided.units_sampled,
         "pairs": found.pairs[:50],
     }
 

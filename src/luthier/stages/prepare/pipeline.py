@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from luthier.core import registry
+import numpy as np
+
+from luthier.core import personal_data, registry
 from luthier.core.errors import GateRefused, InputError
 from luthier.core.events import GateDecided, NoteSaid, StageProgressed
 from luthier.core.job import Job
@@ -48,7 +51,7 @@ class Preparation:
         self.duplicates = duplicates_of.find_duplicates(self.spool.ids, self.spool.roles, self.signatures)
         self._gate_leakage()
         self._progress("splitting", 0.5)
-        self.decided = splits.decide(self.spool, self.duplicates, self.plan.prepare)
+        self.decided = splits.decide(self.spool, self.duplicates, self.signatures, self.plan.prepare)
         self._split_findings()
         self._write_splits()
         return self._report()
@@ -82,6 +85,10 @@ class Preparation:
             self.signatures.close()
             self.spool.close()
         self._gate_refused()
+        for fact in self.reader.facts:
+            if fact.cut:
+                text = f"{fact.title}: only the first {fact.rows:,} rows are used (data.rows)"
+                self._find(Finding("warning", "rows_cut", text, "set data.rows=0 to use all"))
 
     def _gate_refused(self) -> None:
         rows, refused = sum(fact.rows for fact in self.reader.facts), sum(fact.refused for fact in self.reader.facts)
@@ -115,13 +122,26 @@ class Preparation:
             if finding.level == "error":
                 raise InputError(finding.message, finding.remedy)
             self._find(finding)
+        if self.masker.on:
+            self._personal_labels(self.spool.label_counts(every))
 
-    def _task_findings(self, chosen: Any) -> list[Finding]:
-        counts = self.spool.label_counts(chosen)
-        codes = sorted({int(code) for code in self.spool.strata_of[chosen & (self.spool.roles == 0)]})
-        labels = [list(self.spool.labels[code]) if len(self.spool.labels[code]) != 1 else self.spool.labels[code][0] for code in codes]
-        found: list[Finding] = self.task.findings(self.task.schema(labels), counts)
+    def _personal_labels(self, labels: Iterable[str]) -> None:
+        kinds, patterns = self.plan.prepare.mask_kinds, self.masker.patterns
+        found = {label: spans for label in labels if (spans := personal_data.find(label, kinds, patterns))}
+        if found:
+            first = ", ".join(repr(personal_data.replace(label, spans, {})) for label, spans in list(found.items())[:3])
+            text = f"{len(found)} labels look like personal data, and labels are not masked; first: {first}"
+            self._find(Finding("warning", "labels_personal", text, "map another column as the label, or rename these"))
+
+    def _task_findings(self, every: Any) -> list[Finding]:
+        """Of all rows: a label of the test set may differ from one of training by case only. Raises if training alone teaches nothing."""
+        self.task.schema(self._targets(self.spool.roles == ROLE["train"]))
+        found: list[Finding] = self.task.findings(self.task.schema(self._targets(every)), self.spool.label_counts(every))
         return found
+
+    def _targets(self, chosen: Any) -> list[Any]:
+        codes = np.unique(self.spool.strata_of[chosen]).tolist()
+        return [list(self.spool.labels[code]) if len(self.spool.labels[code]) != 1 else self.spool.labels[code][0] for code in codes]
 
     def _find(self, finding: Finding) -> None:
         self.findings.append(finding)
@@ -150,6 +170,8 @@ class Preparation:
 
     def _split_findings(self) -> None:
         split, spool, conflicts = self.decided.split, self.spool, self.decided.conflicts
+        if self.decided.unseen:
+            self._unseen_in_validation(self.decided.unseen)
         for name, rows in splits.counts(split).items():
             wanted = {"train": 1.0, "validation": self.plan.prepare.validation_share, "test": self.plan.prepare.test_share}[name]
             if not rows and wanted:
@@ -165,14 +187,15 @@ class Preparation:
             first = pairs[0]
             shown = f"{' and '.join(first['rows'])} ({' / '.join(first['labels'])})"
             text = f"{len(conflicts)} rows have the text of another row and another label; first: {shown}"
-            self._find(
-                Finding("warning", "labels_conflict", text, "decide which label is right; the more frequent one was kept", {"pairs": pairs})
-            )
+            kept = "the more frequent one was kept" if self.plan.prepare.drop_duplicates else "all of them were kept"
+            self._find(Finding("warning", "labels_conflict", text, f"decide which label is right; {kept}", {"pairs": pairs}))
         if self.decided.units_broken:
             cut, left_out = self.decided.units_broken, self.decided.straddling_dropped
             text = (
                 f"{cut} sets of near-duplicates are too large for one split and were cut; {left_out} rows that then straddled were left out"
             )
+            if self.decided.units_sampled:
+                text += f"; in {self.decided.units_sampled} of them a sample of the pairs was compared, so a few may straddle still"
             self._find(Finding("warning", "units_cut", text, "the texts are made from few templates, or say the same in many groups"))
         in_train, in_test = (set(spool.label_counts(split == number)) for number in (splits.TRAIN, splits.TEST))
         unseen = sorted(in_test - in_train)
@@ -180,6 +203,17 @@ class Preparation:
             text = f"labels in the test set that training lacks: {', '.join(map(repr, unseen[:10]))}"
             self._find(Finding("warning", "labels_unseen", text, "these rows can only be answered wrongly", {"labels": unseen}))
         self._repeated_ids()
+
+    def _unseen_in_validation(self, rows: list[int]) -> None:
+        """Rows that training could not have learned to answer would end it: they are not in the validation set, and that is said."""
+        spool = self.spool
+        seen = set(spool.label_counts(self.decided.split == splits.TRAIN))
+        unseen = sorted({label for row in rows for label in spool.labels[int(spool.strata_of[row])]} - seen)
+        places = ", ".join(leakage.place(spool, self.titles, row) for row in rows[:3])
+        named = ", ".join(map(repr, unseen[:10]))
+        text = f"{len(rows)} validation rows were left out: training lacks their labels {named}; first: {places}"
+        remedy = "add training rows with these labels, or mend the labels"
+        self._find(Finding("warning", "validation_labels_unseen", text, remedy, {"labels": unseen, "rows": len(rows)}))
 
     def _repeated_ids(self) -> None:
         spool = self.spool

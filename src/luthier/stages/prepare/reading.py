@@ -15,7 +15,7 @@ from luthier.core.ports import BadRow, Emit, Row, Task
 from luthier.core.types import Example, Place, Refusal
 from luthier.stages.prepare.columns import Found, as_text, find_columns
 from luthier.stages.prepare.masking import Masker
-from luthier.stages.prepare.sources import Source
+from luthier.stages.prepare.sources import SAY_FORMAT, Source
 
 PEEKED = 50
 """Rows looked at to learn a file's columns (JSONL rows need not have all of them)."""
@@ -42,6 +42,8 @@ class FileFacts:
     columns: dict[str, str]
     rows: int = 0
     refused: int = 0
+    cut: bool = False
+    """Whether ``data.rows`` left rows of it unread."""
 
 
 class Reader:
@@ -57,14 +59,13 @@ class Reader:
 
     def read(self, source: Source) -> Iterator[Read]:
         """The source's examples, masked."""
-        rows = source.rows()
-        if self.plan.data.rows:
-            rows = itertools.islice(rows, self.plan.data.rows)
+        every, most = source.rows(), self.plan.data.rows
+        rows = itertools.islice(every, most) if most else every
         head = list(itertools.islice(rows, PEEKED))
         names = list(dict.fromkeys(name for row in head if isinstance(row, Row) for name in row.values))
         if not names:
             reason = next((f"line {row.line}: {row.reason}" for row in head if isinstance(row, BadRow)), "there are no rows")
-            raise InputError(f"{source.title}: no row can be read as {source.format} ({reason})", "is this the right format? say --format")
+            raise InputError(f"{source.title}: no row can be read as {source.format} ({reason})", f"is this the right format? {SAY_FORMAT}")
         found = find_columns(source.title, names, self.task.columns, self.plan.data.map, self.plan.data.group)
         facts = FileFacts(source.title, source.role, source.format, source.encoding, found.chosen)
         self.facts.append(facts)
@@ -82,6 +83,7 @@ class Reader:
             except RowError as error:
                 facts.refused += 1
                 self.refuse(Refusal(source.title, row.line, error.field, error.reason, error.remedy))
+        facts.cut = bool(most) and next(every, None) is not None
 
     def _progress(self, source: Source, done: int, seconds: float, rows: int) -> None:
         total = source.size_bytes or self.plan.data.rows or 2400
@@ -109,7 +111,7 @@ class Reader:
             if name not in used:
                 text = as_text(value)
                 # A column that has the name of a task column but is mapped to nothing keeps its values under another name.
-                cells[f"{name} (file)" if name in found.chosen else name] = masker.mask(text, group) if len(text) > 5 else text
+                cells[f"{name} (file)" if name in found.chosen else name] = masker.mask(text, group) if text else text
         example = self.task.example(cells, Place(title, row.line))
         text = self.task.text(example)
         masked = masker.mask(text, group)
@@ -120,7 +122,7 @@ class Reader:
     def _check_cells(self, row: Row) -> None:
         most = self.plan.prepare.max_cell_bytes
         for name, value in row.values.items():
-            if isinstance(value, str) and len(value) * 4 > most:
-                size = len(value.encode("utf-8", "replace"))
+            if isinstance(value, str | bytes) and len(value) * 4 > most:
+                size = len(value.encode("utf-8", "replace") if isinstance(value, str) else value)
                 if size > most:
                     raise RowError(name, f"holds {size:,} bytes, the most is {most:,}", "shorten it, or raise prepare.max_cell_bytes")

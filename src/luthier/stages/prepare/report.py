@@ -82,7 +82,10 @@ def _leakage(found: dict[str, Any]) -> str:
     if not found["test_given"]:
         word = '<b class="good">passed</b>' if found["passed"] else '<b class="bad">not passed</b>'
         pairs, groups = found["straddling_pairs"], found["groups"]
-        return f"<p>{word}: the splits were made here; {pairs} near-duplicate pairs and {groups} groups straddle them.</p>"
+        said = f"the splits were made here; {pairs} near-duplicate pairs and {groups} groups straddle them"
+        if found["units_sampled"]:
+            said += f". In {found['units_sampled']} large sets of near-duplicates that were cut, a sample of the pairs was compared"
+        return f"<p>{word}: {said}.</p>"
     if found["passed"]:
         return f'<p><b class="good">passed</b>: none of the {found["of"]:,} test rows is shared with training.</p>'
     kinds = f"{found['exact']:,} exact, {found['near']:,} near-duplicates, {found['groups']:,} groups"

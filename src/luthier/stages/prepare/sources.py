@@ -16,6 +16,7 @@ from luthier.core.types import SPLITS, Split
 from luthier.formats import _text
 
 MADE = "made:"
+SAY_FORMAT = "say --format (in a run: --set data.format=...)"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def find_sources(data: DataPlan) -> list[Source]:
     """Every source of the plan, training first; raises ``InputError`` for a file that is missing, empty, binary or of no known format."""
     given = [(role, entry) for role in SPLITS for entry in getattr(data, role)]
     if not any(role == "train" for role, _ in given):
-        raise InputError("data.train: there is no training data", "name a file: luthier prepare reviews.csv")
+        raise InputError("data.train: there is no training data", "name a file: luthier prepare reviews.csv, --set data.train=reviews.csv")
     names = [Path(entry).name for _, entry in given]
     found = []
     for role, entry in given:
@@ -96,5 +97,5 @@ def _sniff(path: Path, head: bytes) -> str:
     best = max(sureness, key=lambda name: sureness[name], default="")
     if not best or sureness[best] <= 0:
         what = "no file of a data set in this folder" if path.is_dir() else "no known format"
-        raise InputError(f"{path}: {what}", "give one of: " + ", ".join(registry.names("formats")) + " (or say --format)")
+        raise InputError(f"{path}: {what}", "give one of: " + ", ".join(registry.names("formats")) + f", or {SAY_FORMAT}")
     return best

@@ -13,23 +13,33 @@ import numpy as np
 
 from luthier.core.plan import PreparePlan
 from luthier.core.types import SPLITS
-from luthier.stages.prepare.duplicates import Duplicates, components, same_as_first
+from luthier.stages.prepare.duplicates import Duplicates, Signatures, components, same_as_first
 from luthier.stages.prepare.spool import Spool
 
 DROPPED = -1
 TRAIN, VALIDATION, TEST = range(3)
 _ENOUGH_UNITS = 10
 """A class with as many units gets one into validation and test even if chance gave it none."""
+_TRAINING_ROWS_COMPARED = 2000
+"""Of a unit that was cut: with more training rows, each row held out is compared with a sample of them."""
+_PAIRS_COMPARED = 20_000_000
+_PAIRS_AT_ONCE = 500_000
 
 
 class Splits(NamedTuple):
-    """``split`` [rows] int8: index into SPLITS, or -1 for a row left out; then what was left out and why; conflicts are row numbers."""
+    """``split`` [rows] int8: index into SPLITS, or -1 for a row left out; then what was left out and why; conflicts are row numbers.
+
+    ``units_sampled`` of the ``units_broken`` are so large that not every pair across their cut was compared. ``unseen`` are numbers of
+    validation rows that were left out because training lacks their label.
+    """
 
     split: Any
     exact_dropped: int
     straddling_dropped: int
     conflicts: list[tuple[int, int]]
     units_broken: int
+    units_sampled: int
+    unseen: list[int]
 
 
 def keys(values: Any, seed: int) -> Any:
@@ -61,27 +71,28 @@ def units_of(spool: Spool, duplicates: Duplicates) -> Any:
     return components(clusters, duplicates.near[left], duplicates.near[right])[duplicates.near]
 
 
-def _break_giants(units: Any, spool: Spool, own: Any, smallest_share: float) -> tuple[Any, int]:
-    """Units too large for a small split are cut into their groups (or contents); returns the units and how many were cut."""
+def _break_giants(units: Any, spool: Spool, own: Any, smallest_share: float) -> tuple[Any, list[Any]]:
+    """Units too large for a small split are cut into their groups (or contents); returns the units and the own rows of each cut one."""
     sizes = np.bincount(units[own], minlength=int(units.max()) + 1)
     giants = np.nonzero(sizes > max(50, 0.5 * smallest_share * own.sum()))[0]
     if not len(giants):
-        return units, 0
+        return units, []
     inside = np.isin(units, giants)
     broken = units.copy()
     broken[inside] = int(units.max()) + 1 + same_as_first(group_or_id(spool))[inside]
-    return same_as_first(broken), len(giants)
+    return same_as_first(broken), [np.nonzero(own & (units == giant))[0] for giant in giants.tolist()]
 
 
-def decide(spool: Spool, duplicates: Duplicates, plan: PreparePlan) -> Splits:
+def decide(spool: Spool, duplicates: Duplicates, signatures: Signatures, plan: PreparePlan) -> Splits:
     """The split of every row. Rows that were given as validation or test stay there; the rest is cut as the plan says."""
     given = [bool((spool.roles == role).any()) for role in range(3)]
     split = spool.roles.astype(np.int8)
     own = spool.roles == TRAIN
     shares = (0.0 if given[VALIDATION] else plan.validation_share, 0.0 if given[TEST] else plan.test_share)
-    units_broken = straddling = 0
+    broken: list[Any] = []
+    straddling = sampled = 0
     if sum(shares) > 0:
-        units, units_broken = _break_giants(units_of(spool, duplicates), spool, own, min(share for share in shares if share > 0))
+        units, broken = _break_giants(units_of(spool, duplicates), spool, own, min(share for share in shares if share > 0))
         lowest = np.full(int(units.max()) + 1, 2.0)
         np.minimum.at(lowest, units[own], keys(group_or_id(spool), plan.seed)[own])
         # Validation takes the low end, test the end above it: a test set is the same whether or not validation is split off.
@@ -89,11 +100,15 @@ def decide(spool: Spool, duplicates: Duplicates, plan: PreparePlan) -> Splits:
         cut = np.where(key < shares[1], TEST, np.where(key < sum(shares), VALIDATION, TRAIN)).astype(np.int8)
         split[own] = cut[own]
         _correct(split, spool, units, key, own, shares)
-        if units_broken:
+        if broken:
             straddling = _leave_out_straddling(split, duplicates, own)
+            for rows in broken:
+                left_out, partly = _leave_out_similar(split, rows, duplicates.first, signatures)
+                straddling, sampled = straddling + left_out, sampled + partly
     conflicts = _conflicts(spool, duplicates)
     exact = _drop_exact(split, spool, duplicates, conflicts) if plan.drop_duplicates else 0
-    return Splits(split, exact, straddling, conflicts, units_broken)
+    unseen = _leave_out_unseen(split, spool)
+    return Splits(split, exact, straddling, conflicts, len(broken), sampled, unseen)
 
 
 def _correct(split: Any, spool: Spool, units: Any, key: Any, own: Any, shares: tuple[float, float]) -> None:
@@ -139,6 +154,45 @@ def _leave_out_straddling(split: Any, duplicates: Duplicates, own: Any) -> int:
         bad |= own & marked[duplicates.first]
     split[bad] = DROPPED
     return int(bad.sum())
+
+
+def _leave_out_similar(split: Any, rows: Any, first: Any, signatures: Signatures) -> tuple[int, bool]:
+    """Rows of validation and test that are much like a training row of the same cut unit are left out, whether or not the search for
+    near-duplicates met that pair: in a large bucket it looks at a few neighbours only. Returns how many, and whether some pairs of
+    the unit were not looked at. ``rows``: those of the unit.
+    """
+    train = np.unique(first[rows[split[rows] == TRAIN]])
+    held_rows = rows[split[rows] > TRAIN]
+    held = np.setdiff1d(first[held_rows], train)
+    most = max(50, min(_TRAINING_ROWS_COMPARED, _PAIRS_COMPARED // max(1, len(held))))
+    sampled = len(train) > most
+    alike = np.zeros(len(split), dtype=bool)
+    if sampled:
+        both = np.concatenate([train, held])
+        for met in signatures.meeting(both, np.repeat([TRAIN, TEST], [len(train), len(held)])):
+            met = met[~alike[met[:, 1]]]
+            alike[met[signatures.similarity(met[:, 0], met[:, 1]) >= signatures.threshold, 1]] = True
+        train = train[np.arange(most) * len(train) // most]
+    at = 0
+    while at < len(train):
+        live = held[~alike[held]]
+        some = train[at : at + max(1, _PAIRS_AT_ONCE // max(1, len(live)))]
+        at += len(some)
+        near = signatures.similarity(np.tile(live, len(some)), np.repeat(some, len(live))) >= signatures.threshold
+        alike[live[near.reshape(len(some), len(live)).any(axis=0)]] = True
+    bad = held_rows[alike[first[held_rows]]]
+    split[bad] = DROPPED
+    return len(bad), sampled
+
+
+def _leave_out_unseen(split: Any, spool: Spool) -> list[int]:
+    """Validation rows with a label that no training row has are left out: training could not be judged on them. Their numbers."""
+    strata = np.unique(spool.strata_of[split == TRAIN]).tolist()
+    seen = {label for code in strata for label in spool.labels[code]}
+    odd = [code for code in np.unique(spool.strata_of[split == VALIDATION]).tolist() if not seen.issuperset(spool.labels[code])]
+    rows = np.nonzero((split == VALIDATION) & np.isin(spool.strata_of, odd))[0]
+    split[rows] = DROPPED
+    return [int(row) for row in rows]
 
 
 def _conflicts(spool: Spool, duplicates: Duplicates) -> list[tuple[int, int]]:

@@ -14,6 +14,8 @@ from luthier.core.types import SPLITS, Example
 from luthier.store import datasets
 
 ROWS_A_BATCH = 2048
+CHARS_A_BATCH = 8_000_000
+"""Rows can be long, also in columns that are only kept along: memory is bounded by what they hold, not by how many they are."""
 
 
 def labels_of(target: Any, stratum: str) -> tuple[str, ...]:
@@ -38,6 +40,7 @@ class Spool:
         self._file = pa.OSFile(str(self.path), "wb")
         self._writer = pa.ipc.new_stream(self._file, datasets.arrow_schema(), options=options)
         self._waiting: list[Example] = []
+        self._waiting_chars = 0
         self._ids, self._groups, self._keys = array("Q"), array("Q"), array("Q")
         self._strata, self._lines, self._chars = array("i"), array("I"), array("I")
         self._roles, self._files, self._flags = array("B"), array("H"), array("B")
@@ -49,6 +52,7 @@ class Spool:
     def add(self, example: Example, stratum: str, text: str, *, role: int, file: int, line: int, key: str, flags: int) -> None:
         """Takes one row; it is on the disk when its batch is full."""
         self._waiting.append(example)
+        self._waiting_chars += len(text) + sum(len(value) for value in example.columns.values() if isinstance(value, str))
         self._ids.append(int(example.id, 16))
         self._groups.append(_hash(example.group))
         self._keys.append(_hash(key))
@@ -64,13 +68,13 @@ class Spool:
         self._files.append(file)
         self._flags.append(flags)
         self.rows += 1
-        if len(self._waiting) >= ROWS_A_BATCH:
+        if len(self._waiting) >= ROWS_A_BATCH or self._waiting_chars >= CHARS_A_BATCH:
             self._write()
 
     def _write(self) -> None:
         if self._waiting:
             self._writer.write_batch(datasets.to_batch(self._waiting))
-            self._waiting = []
+            self._waiting, self._waiting_chars = [], 0
 
     def close(self) -> None:
         """Flushes the rows; from here on the arrays below can be used."""

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from luthier.core.types import Split, canonical_json
+from luthier.core.types import Example, Split, canonical_json
 from luthier.stages.prepare.spool import Spool
 from luthier.store import datasets
 
 ROWS_A_GROUP = 8192
+BYTES_A_GROUP = 32_000_000
 
 
 def write_split(folder: Path, split: Split, spool: Spool, chosen: Any, merged: dict[str, str]) -> int:
@@ -35,13 +36,13 @@ def _groups(batches: Iterator[Any], merged: dict[str, str]) -> Iterator[Any]:
     import pyarrow as pa
 
     waiting: list[Any] = []
-    rows = 0
+    rows = size = 0
     for batch in batches:
         waiting.append(_renamed(batch, merged) if merged else batch)
-        rows += batch.num_rows
-        if rows >= ROWS_A_GROUP:
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if rows >= ROWS_A_GROUP or size >= BYTES_A_GROUP:
             yield from pa.Table.from_batches(waiting).combine_chunks().to_batches()
-            waiting, rows = [], 0
+            waiting, rows, size = [], 0, 0
     if waiting:
         yield from pa.Table.from_batches(waiting).combine_chunks().to_batches()
 
@@ -69,15 +70,15 @@ def targets(folder: Path, split: Split) -> Iterator[Any]:
             yield from map(json.loads, batch.column(0).unique().to_pylist())
 
 
-def pick(spool: Spool, rows: Any) -> list[Any]:
-    """The examples with these row numbers (ascending)."""
+def pick(spool: Spool, rows: Any) -> Iterator[Example]:
+    """The examples with these row numbers (ascending), without their other columns, as a stream."""
     import pyarrow as pa
 
-    found: list[Any] = []
     start = 0
     for batch in spool.batches():
         low, high = rows.searchsorted([start, start + batch.num_rows])
         if high > low:
-            found.extend(datasets.from_batch(batch.take(pa.array(rows[low:high] - start))))
+            chosen = batch.take(pa.array(rows[low:high] - start))
+            column = batch.schema.get_field_index("columns")
+            yield from datasets.from_batch(chosen.set_column(column, "columns", pa.array(["{}"] * chosen.num_rows, pa.string())))
         start += batch.num_rows
-    return found

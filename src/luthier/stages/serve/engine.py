@@ -7,6 +7,8 @@ to be idle, to keep padding small (a batch holds texts of like length) and to ru
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
 import threading
 import time
@@ -22,8 +24,10 @@ from luthier.core.errors import Damaged, InputError, NotPossible
 from luthier.core.ports import Session, Task
 from luthier.core.types import Arrays, Calibration, Example, Item, Prediction, Schema
 from luthier.stages.serve.lanes import Closed, Lane
+from luthier.stages.serve.masking import Masking
 from luthier.store import files
 
+LOG = logging.getLogger("luthier.serve")
 QUEUE = 1024
 """Examples that may wait for an answer before new ones are refused."""
 
@@ -58,14 +62,21 @@ class Call:
             self.left -= 1
             ready = self.left == 0 and not self.failed
         if ready:
-            self.done([one for one in self.slots if one is not None])
+            self._tell([one for one in self.slots if one is not None])
 
     def fail(self, error: BaseException) -> None:
-        """The call cannot be answered."""
+        """The call cannot be answered; one that was answered, or failed already, stays so."""
         with self.lock:
-            first, self.failed = not self.failed, True
+            first = self.left > 0 and not self.failed
+            self.failed = self.failed or first
         if first:
-            self.done(error)
+            self._tell(error)
+
+    def _tell(self, result: list[Answered] | BaseException) -> None:
+        try:
+            self.done(result)
+        except Exception:
+            LOG.exception("a caller could not take its answer; the other calls of its batch go on")
 
 
 @dataclass(slots=True)
@@ -104,7 +115,10 @@ def alike(queue: deque[Piece]) -> list[Piece]:
 
 
 class Endpoint:
-    """An opened export. ``predict`` answers in the order of the examples. Close it when it is not needed any more."""
+    """An opened export. ``predict`` answers in the order of the examples, each with the id of its content after masking (``Masking``).
+
+    Close it when it is not needed any more.
+    """
 
     def __init__(self, task: Task, schema: Schema, calibration: Calibration, processor: Any, session: Session, workers: int) -> None:
         self.task = task
@@ -113,6 +127,7 @@ class Endpoint:
         self.workers = workers
         self.facts: dict[str, Any] = {}
         self.folder = Path()
+        self.masking = Masking({})
         self.watchers: list[Callable[[list[Answered], Arrays], None]] = []
         """Called by the decode lane with each batch's answers and graph outputs; must be quick."""
         self._processor = processor
@@ -139,9 +154,10 @@ class Endpoint:
             raise NotPossible(f"{folder}: needs the runtime {facts['runtime']}, which cannot be used here", reason)
         schema = files.read_json(folder / "schema.json")
         calibration = files.read_json(folder / "calibration.json") if (folder / "calibration.json").exists() else {}
+        masking = Masking.of(folder)
         session = runtime.open(folder, facts["graph"], threads=1)
         endpoint = cls(task, schema, calibration, task.processor(folder, schema), session, threads or cores())
-        endpoint.facts, endpoint.folder = facts, folder
+        endpoint.facts, endpoint.folder, endpoint.masking = facts, folder, masking
         return endpoint
 
     # -- asking ---------------------------------------------------------------------------------------------------
@@ -165,7 +181,7 @@ class Endpoint:
         future: asyncio.Future[list[Answered]] = loop.create_future()
 
         def settle(result: list[Answered] | BaseException) -> None:
-            if future.cancelled():
+            if future.done():  # cancelled: nobody waits any more
                 return
             if isinstance(result, BaseException):
                 future.set_exception(result)
@@ -173,7 +189,8 @@ class Endpoint:
                 future.set_result(result)
 
         def tell(result: list[Answered] | BaseException) -> None:
-            loop.call_soon_threadsafe(settle, result)
+            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+                loop.call_soon_threadsafe(settle, result)
 
         self.submit(examples, tell)
         return await future
@@ -183,6 +200,8 @@ class Endpoint:
         future: Future[list[Answered]] = Future()
 
         def settle(result: list[Answered] | BaseException) -> None:
+            if future.done():
+                return
             if isinstance(result, BaseException):
                 future.set_exception(result)
             else:
@@ -205,6 +224,8 @@ class Endpoint:
 
     def _encode(self, pieces: list[Piece]) -> None:
         try:
+            for piece in pieces:
+                piece.example = self.masking.example(self.task, piece.example)
             items = self.task.encode([piece.example for piece in pieces], self._processor, self.schema)
         except Exception as error:  # noqa: BLE001 - one bad example must fail its own call only
             self._encode_alone(pieces, error)
@@ -247,7 +268,10 @@ class Endpoint:
         for piece, answered in zip(pieces, answers, strict=True):
             piece.call.fill(piece.slot, answered)
         for watcher in self.watchers:
-            watcher(answers, outputs)
+            try:
+                watcher(answers, outputs)
+            except Exception:
+                LOG.exception("a watcher of %s failed; the answers were given", self.folder)
 
 
 def cores() -> int:

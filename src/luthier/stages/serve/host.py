@@ -16,6 +16,7 @@ from luthier.stages.serve.engine import Answered, Closed, Endpoint
 from luthier.stages.serve.recorder import Appends, Recorder
 from luthier.stages.serve.reservoir import Reservoir, sample_path
 
+LOG = logging.getLogger("luthier.serve")
 LOOK_EVERY_S = 1.0
 
 
@@ -61,7 +62,7 @@ class Hosted:
 
 
 class Host:
-    """Endpoints by name. ``keep_text`` masks the text that the journal keeps (none is kept without it)."""
+    """Endpoints by name. With ``keep_text`` the journal keeps the texts too, masked by the patterns of each export's own plan."""
 
     def __init__(
         self,
@@ -70,17 +71,16 @@ class Host:
         *,
         workers: int = 0,
         samples: Path | None = None,
-        keep_text: Callable[[str], str] | None = None,
+        keep_text: bool = False,
     ) -> None:
         self.deployments = deployments
         self.journal = journal
         self.workers = workers
         self.samples = samples
         self.keep_text = keep_text
-        self.problems: dict[str, str] = {}
-        """Endpoint -> why its newest deployment could not be opened (the one before it goes on answering)."""
         self.listeners: list[Callable[[Hosted, list[Answered]], None]] = []
         self._open: dict[str, Hosted] = {}
+        self._problems: dict[str, str] = {}
         self._reservoirs: dict[str, Reservoir] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -99,26 +99,35 @@ class Host:
                 old = self._open.get(name)
                 if old is None or old.info.export_id != info.export_id:
                     self._swap(name, info, old)
+                else:  # also after a deployment that could not be opened was taken back
+                    self._problems.pop(name, None)
             for name in set(self._open) - set(wanted):
                 self._open.pop(name).endpoint.close()
-                self.problems.pop(name, None)
+            for name in set(self._problems) - set(wanted):
+                self._problems.pop(name)
 
     def _swap(self, name: str, info: Any, old: Hosted | None) -> None:
         try:
             endpoint = Endpoint.open(Path(info.folder), threads=self.workers)
-        except (LuthierError, OSError) as error:
-            self.problems[name] = str(error)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one export, the other endpoints must be served
+            self._problem(name, error)
             return
-        self._open[name] = Hosted(info, endpoint, self._reservoir(name))
-        self.problems.pop(name, None)
+        self._open[name] = Hosted(info, endpoint, self._reservoir(name, info.export_id))
+        self._problems.pop(name, None)
         if old is not None:
             old.endpoint.close()
 
-    def _reservoir(self, name: str) -> Reservoir | None:
+    def _problem(self, name: str, error: Exception) -> None:
+        said = str(error) if isinstance(error, LuthierError | OSError) else f"{type(error).__name__}: {error}"
+        if self._problems.get(name) != said:  # it is tried again every second, and said once
+            LOG.warning("endpoint %s cannot be opened: %s", name, said, exc_info=None if isinstance(error, LuthierError) else error)
+        self._problems[name] = said
+
+    def _reservoir(self, name: str, export_id: str) -> Reservoir | None:
         if self.samples is None:
             return None
         # A new deployment starts a new sample: another model's embeddings cannot be compared with this one's reference.
-        self._reservoirs[name] = Reservoir(sample_path(self.samples, name))
+        self._reservoirs[name] = Reservoir(sample_path(self.samples, name), export_id)
         return self._reservoirs[name]
 
     def _look(self) -> None:
@@ -126,7 +135,7 @@ class Host:
             try:
                 self.refresh()
             except Exception:
-                logging.getLogger("luthier.serve").exception("the deployments could not be read; the present ones go on")
+                LOG.exception("the deployments could not be read; the present ones go on")
 
     def _write_samples(self) -> None:
         for reservoir in list(self._reservoirs.values()):
@@ -136,19 +145,25 @@ class Host:
         """The endpoint as it is served now; raises ``UnknownName``."""
         found = self._open.get(name)
         if found is None:
-            if name in self.problems:
-                raise UnknownName(f"endpoint {name!r} cannot be served: {self.problems[name]}", "deploy an export that is whole")
-            raise UnknownName.among("endpoint", name, self._open)
+            problems = self.problems
+            if name in problems:
+                raise UnknownName(f"endpoint {name!r} cannot be served: {problems[name]}", "deploy an export that is whole")
+            raise UnknownName.among("endpoint", name, self._open.copy())
         return found
 
     def all(self) -> list[Hosted]:
         """Every endpoint by name."""
-        return [self._open[name] for name in sorted(self._open)]
+        return [hosted for _, hosted in sorted(self._open.copy().items())]  # a copy: the looker may swap meanwhile
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Endpoint -> why its newest deployment could not be opened (the one before it goes on answering)."""
+        return self._problems.copy()
 
     @property
     def ready(self) -> bool:
         """Whether something is deployed and everything deployed is open."""
-        return bool(self._open) and not self.problems
+        return bool(self._open) and not self._problems
 
     @property
     def dropped(self) -> int:
@@ -167,14 +182,14 @@ class Host:
                 if self._open.get(name) is hosted:
                     raise
                 continue
-            except LuthierError as error:
+            except Exception as error:
                 self.failed(name, error)
                 raise
             self._note(hosted, examples, answers)
             return answers
 
     def _note(self, hosted: Hosted, examples: Sequence[Example], answers: list[Answered]) -> None:
-        task, keep = hosted.endpoint.task, self.keep_text
+        task, masking = hosted.endpoint.task, hosted.endpoint.masking
         events: list[Event] = [
             PredictionAnswered(
                 endpoint=hosted.info.name,
@@ -187,7 +202,7 @@ class Host:
                 tokens=one.tokens,
                 latency_ms=round(one.latency_ms, 3),
                 batch=one.batch,
-                text=keep(task.text(example)) if keep else "",
+                text=masking.kept(task.text(example)) if self.keep_text else "",
             )
             for example, one in zip(examples, answers, strict=True)
         ]
@@ -195,9 +210,10 @@ class Host:
         for listener in self.listeners:
             listener(hosted, answers)
 
-    def failed(self, name: str, error: LuthierError) -> None:
-        """Journals that an endpoint could not answer."""
-        self._recorder.record([PredictionFailed(endpoint=name, code=error.code, message=error.message, at=time.time())])
+    def failed(self, name: str, error: Exception) -> None:
+        """Journals that an endpoint could not answer. Of an error that is not ours only its kind: its text may hold a customer's."""
+        code, message = (error.code, error.message) if isinstance(error, LuthierError) else ("error", type(error).__name__)
+        self._recorder.record([PredictionFailed(endpoint=name, code=code, message=message, at=time.time())])
 
     def close(self) -> None:
         """Answers what is queued, writes the journal and ends."""

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from luthier.core.events import Event
 
+LOG = logging.getLogger("luthier.serve")
 EVERY_S = 0.25
 LIMIT = 100_000
 """Events that may wait while the disk is slow; later ones are counted in ``dropped`` and not kept."""
@@ -54,6 +55,10 @@ class Recorder:
                 self._guard(self._also)
         self._write()
         self._guard(self._also)
+        self.dropped += len(self._waiting)
+        if self._waiting:
+            LOG.error("%d events of the request journal could not be written before the end", len(self._waiting))
+        self._waiting.clear()
 
     def _write(self) -> None:
         while self._waiting:
@@ -67,11 +72,11 @@ class Recorder:
         try:
             work()
         except Exception:
-            logging.getLogger("luthier.serve").exception("the request journal could not be written; it is tried again")
+            LOG.exception("the request journal could not be written; it is tried again")
             return False
         return True
 
     def close(self) -> None:
-        """Writes what waits and ends."""
+        """Writes what waits and ends; what cannot be written is counted in ``dropped``."""
         self._stop.set()
         self._thread.join()

@@ -25,11 +25,12 @@ def sample_path(folder: Path, endpoint: str) -> Path:
 
 class Reservoir:
     """A ring of the newest ``SIZE`` answers, written as ``embedding`` [n,H] float16 and ``confidence``, ``out_of_scope``, ``tokens``,
-    ``at`` and ``label``, [n] each.
+    ``at`` and ``label``, [n] each, and ``export``, whose answers they are.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, export_id: str = "") -> None:
         self.path = path
+        self.export_id = export_id
         self._lock = threading.Lock()
         self._rows: list[tuple[Any, float, float, int, float, str]] = []
         self._next = 0
@@ -67,6 +68,7 @@ class Reservoir:
                 tokens=np.array(tokens, np.int32),
                 at=np.array(at, np.float64),
                 label=np.array(labels, np.str_),
+                export=np.array(self.export_id, np.str_),
             )
 
 

@@ -7,9 +7,11 @@ validation so far. The newest two and the best that they name are kept.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,13 +78,16 @@ class Checkpoints:
         return None
 
     def _read(self, place: Path) -> Saved:
-        progress = self._whole(place)
+        with _damaged(place):
+            progress = self._whole(place)
+            step, best_step = int(progress["step"]), int(progress["best_step"])
         best: dict[str, Any] = {}
-        if progress["best_step"]:
-            chosen = self.folder / f"best-{progress['best_step']:08d}"
-            self._whole(chosen)
+        if best_step:
+            chosen = self.folder / f"best-{best_step:08d}"
+            with _damaged(chosen):
+                self._whole(chosen)
             best = _load(chosen / "weights.safetensors")
-        return Saved(int(progress["step"]), progress, _load(place / "state.safetensors"), best)
+        return Saved(step, progress, _load(place / "state.safetensors"), best)
 
     def _whole(self, place: Path) -> dict[str, Any]:
         wrong = files.check_manifest(place, files.read_json(place / "manifest.json")["files"])
@@ -107,7 +112,7 @@ class Checkpoints:
         """The best validation that a checkpoint names; 0 when it names none or cannot be read."""
         try:
             return int(files.read_json(place / "progress.json")["best_step"])
-        except Damaged:
+        except (Damaged, KeyError, TypeError, ValueError):
             return 0
 
     def _remove(self, place: Path) -> None:
@@ -115,6 +120,15 @@ class Checkpoints:
         aside = self.folder / f"{files.ASIDE}{os.getpid()}-{time.time_ns()}-{place.name}"
         place.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _damaged(place: Path) -> Iterator[None]:
+    """JSON that is whole but lacks what belongs in it is as damaged as a torn one."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Damaged(f"{place}: not as a checkpoint is written: {error!r}", "the checkpoint before it is used") from None
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Output of the frozen lower layers, computed once on the disk and used by every epoch, fold and trial.
 
 A cache is a folder ``features-{key}``: ``values.npy`` [positions, width], ``starts.npy`` [items + 1] and ``manifest.json``. The key is
-made of base weights,
-cut, precision, threads and token ids, so a cache never answers for other data. It has seen no label, so folds may share it.
+made of base weights, cut, whether int8 was asked for (else it is float32, whatever ``train.precision`` says), kind of device, threads and
+token ids, so a cache never answers for other data. It has seen no label, so folds may share it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from luthier.core.errors import Damaged
 from luthier.core.ports import Task
 from luthier.core.types import Item
 from luthier.stages.inference import HIDDEN, lengths_of, tensors
@@ -24,6 +25,8 @@ from luthier.store import files
 BATCH_TOKENS = 4096
 HALF_FROM_BYTES = 1 << 30
 """A cache that would be larger is kept as float16."""
+NOT_QUANTIZED = (RuntimeError, NotImplementedError, AttributeError)
+"""What an int8 copy raises that cannot run; ``AttributeError``: adapters look into the weights of their linear layers."""
 LEAST_COSINE = 0.98
 """Between the int8 and the float32 vector of every sampled item; below, int8 is not used."""
 
@@ -58,8 +61,12 @@ class FeatureCache:
         wants_int8 = int8 and pooled
         place = folder / f"features-{_key(model, items, cut, base_sha256, wants_int8)}"
         if not _whole(place):
-            _remove(place)
-            _compute(task, model, items, cut, place, wants_int8, progress)
+            _remove_torn(place)
+            try:
+                _compute(task, model, items, cut, place, wants_int8, progress)
+            except OSError:
+                if not _whole(place):  # else another run, which had the same to compute, was first
+                    raise
             return cls._open(place, built=True)
         progress(len(items), len(items))
         return cls._open(place, built=False)
@@ -81,7 +88,8 @@ def _key(model: Any, items: Sequence[Item], cut: int, base_sha256: str, int8: bo
     import torch
 
     digest = hashlib.blake2b(digest_size=8)
-    digest.update(f"{base_sha256 or _weights_hash(model)} {cut} {int8} {torch.get_num_threads()} {BATCH_TOKENS}".encode())
+    about = [base_sha256 or _weights_hash(model), cut, int8, _device(model).split(":")[0], torch.get_num_threads(), BATCH_TOKENS]
+    digest.update(" ".join(map(str, about)).encode())
     for item in items:
         for name in sorted(item):
             if name not in ("labels", HIDDEN):
@@ -98,16 +106,23 @@ def _weights_hash(model: Any) -> str:
     return digest.hexdigest()
 
 
+def _device(model: Any) -> str:
+    return str(next(model.parameters()).device)
+
+
 def _whole(place: Path) -> bool:
-    if not (place / "manifest.json").is_file():
+    try:
+        return not files.check_manifest(place, files.read_json(place / "manifest.json")["files"])
+    except (Damaged, KeyError, TypeError, AttributeError):
         return False
-    return not files.check_manifest(place, files.read_json(place / "manifest.json")["files"])
 
 
-def _remove(place: Path) -> None:
+def _remove_torn(place: Path) -> None:
+    """Asked once more whether it is whole: another run may have finished it since."""
     import shutil
 
-    shutil.rmtree(place, ignore_errors=True)
+    if place.exists() and not _whole(place):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _compute(
@@ -124,23 +139,24 @@ def _compute(
     model.eval()
     net, int8 = _int8_where_it_holds(task, model, items, cut) if wants_int8 else (model, False)
     done = 0
-    with files.folder_aside(place) as aside, torch.inference_mode():
-        values = np.lib.format.open_memmap(aside / "values.npy", mode="w+", dtype=kind, shape=(int(starts[-1]), width))
-        for numbers in sorted_batches(lengths, BATCH_TOKENS):
-            _fill(values, starts, lengths, numbers, _lower(task, net, [items[n] for n in numbers], cut), pooled)
-            done += len(numbers)
-            progress(done, len(items))
-        values.flush()
-        del values
-        np.save(aside / "starts.npy", starts)
-        files.write_json(aside / "manifest.json", {"files": files.manifest(aside), "pooled": pooled, "int8": int8})
-    model.train(was_training)
+    try:
+        with files.folder_aside(place) as aside, torch.inference_mode():
+            values = np.lib.format.open_memmap(aside / "values.npy", mode="w+", dtype=kind, shape=(int(starts[-1]), width))
+            for numbers in sorted_batches(lengths, BATCH_TOKENS):
+                _fill(values, starts, lengths, numbers, _lower(task, net, [items[n] for n in numbers], cut), pooled)
+                done += len(numbers)
+                progress(done, len(items))
+            values.flush()
+            del values
+            np.save(aside / "starts.npy", starts)
+            files.write_json(aside / "manifest.json", {"files": files.manifest(aside), "pooled": pooled, "int8": int8})
+    finally:
+        model.train(was_training)
 
 
 def _lower(task: Task, model: Any, items: Sequence[Item], cut: int) -> Any:
     """numpy [B,S,H], or [B,H] when pooled."""
-    device = str(next(model.parameters()).device)
-    batch = tensors(task, items, device=device)
+    batch = tensors(task, items, device=_device(model))
     batch.pop("labels", None)
     mask = batch.pop("attention_mask", None)
     return model.lower(*batch.values(), mask, cut).float().cpu().numpy()
@@ -164,7 +180,7 @@ def _int8_where_it_holds(task: Task, model: Any, items: Sequence[Item], cut: int
         with torch.inference_mode():
             exact = np.stack([_lower(task, model, [item], cut)[0] for item in sample])
             rough = np.stack([_lower(task, fast, [item], cut)[0] for item in sample])
-    except (RuntimeError, NotImplementedError):
+    except NOT_QUANTIZED:
         return model, False
     cosine = (exact * rough).sum(1) / (np.linalg.norm(exact, axis=1) * np.linalg.norm(rough, axis=1) + 1e-12)
     return (fast, True) if float(cosine.min()) >= LEAST_COSINE else (model, False)

@@ -7,9 +7,10 @@ checkpoint makes exactly the steps that an uninterrupted one makes.
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from luthier.core import registry
+from luthier.core.errors import NotPossible
 from luthier.core.events import NoteSaid, StageProgressed, StepFinished
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import Emit
@@ -25,26 +27,32 @@ from luthier.stages.inference import HIDDEN, answers, forward, gather, lengths_o
 from luthier.stages.train.batches import Course, course
 from luthier.stages.train.checkpoint import Checkpoints, Saved
 from luthier.stages.train.features import FeatureCache
-from luthier.stages.train.judging import judge
+from luthier.stages.train.judging import check, judge
 from luthier.stages.train.optimizer import AVERAGE_EVERY, AdamW, Average, schedule
 from luthier.stages.train.request import FitRequest, FitResult, autocast, prepare_model, silent, step_seed
+from luthier.stages.train.slim import lay, slim
+from luthier.stages.train.telling import EVERY_S, reporter, without_steps
 from luthier.stages.train.weights import class_weights
 
 CURVE_POINTS = 200
-PROGRESS_EVERY_S = 0.5
 
 
 @dataclass
 class _Progress:
-    """What the loop remembers between steps; JSON in a checkpoint."""
+    """What the loop remembers between steps; JSON in a checkpoint.
+
+    ``best_metric`` is negative where lower is better, so that the greatest is the best; ``best_value`` is what was measured.
+    """
 
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    features_s: float = 0.0
     loss_sum: float = 0.0
     loss_count: int = 0
     best_step: int = 0
     best_metric: float = 0.0
+    best_value: float | None = None
     epochs_without_gain: int = 0
     averaged: int = 0
     stopped: bool = False
@@ -53,7 +61,10 @@ class _Progress:
 
 
 def fit(request: FitRequest, emit: Emit = silent) -> FitResult:
-    """Trains and returns the best model. Raises ``NotPossible`` when the method does not fit the model."""
+    """Trains and returns the best model.
+
+    Raises ``NotPossible`` when the method does not fit the model or the loss is no number any more, ``SpecError`` for an unknown metric.
+    """
     loop = _Loop(request, emit)
     loop.restore()
     loop.train()
@@ -69,9 +80,11 @@ class _Loop:
         self.model = prepare_model(request)
         self.cut: int = self.method.cut(self.plan, self.model.depth)
         self.pooled = bool(self.cut) and self.cut == self.model.depth
+        check(request, self.model, self.cut)
         start = time.perf_counter()
         self.train_items, self.validation = self._cached(request.train, "train"), self._cached(request.validation, "validation")
-        self.features_s = time.perf_counter() - start
+        self.progress = _Progress(features_s=time.perf_counter() - start)
+        self.resumed_at = 0
         self.lengths = lengths_of(self.task, self.train_items, pooled=self.pooled)
         self.token_counts = lengths_of(self.task, self.train_items)
         self.course: Course = course(self.lengths, self.plan.batch_tokens, request.seed, self.plan.epochs, request.max_steps)
@@ -79,7 +92,6 @@ class _Loop:
         self.rows = _touched_rows(self.model)
         self.optimizer = AdamW(self.model, self.rows, self.plan)
         self.average = Average(self._live()) if self.plan.average_share else None
-        self.progress = _Progress()
         self.best: dict[str, Any] = {}
         self.source = _Pooled(self.train_items, request.device) if self.pooled else None
         self.checkpoints = Checkpoints(request.checkpoints, self._fingerprint(), emit) if request.checkpoints else None
@@ -90,7 +102,7 @@ class _Loop:
         with contextlib.ExitStack() as stack:
             folder = self.request.features or Path(stack.enter_context(tempfile.TemporaryDirectory()))
             cache = FeatureCache.build(
-                self.task, self.model, items, self.cut, folder, int8=self.request.int8, progress=_reporter(self.emit, f"features of {part}")
+                self.task, self.model, items, self.cut, folder, int8=self.request.int8, progress=reporter(self.emit, f"features of {part}")
             )
             return cache.attach(items)
 
@@ -103,7 +115,10 @@ class _Loop:
     def _fingerprint(self) -> str:
         sizes = [int(self.token_counts.sum()), len(self.train_items), len(self.validation)]
         about = self.plan.model_dump(mode="json", exclude={"checkpoint_s", "threads"})
-        return content_id([about, sizes, self.request.seed, self.request.pretrained, self.request.max_steps, self.request.precision])
+        request = self.request
+        return content_id(
+            [about, sizes, request.seed, request.pretrained, request.max_steps, request.precision, sorted(asdict(self.progress))]
+        )
 
     def _live(self) -> dict[str, Any]:
         """Every tensor that learns, by name; the word vectors as a whole."""
@@ -120,14 +135,16 @@ class _Loop:
             return
         if saved.best:
             self.best = {name: value.clone() for name, value in self._live().items()}
-            self._lay(self.best, saved.best)
+            lay(self.best, saved.best)
         self.optimizer.restore(saved.state, saved.step)
         known = {key: value for key, value in saved.progress.items() if key not in ("step", "fingerprint")}
+        opened_s, self.resumed_at = self.progress.features_s, saved.step
         self.progress = _Progress(step=saved.step, **known)
+        self.progress.features_s += opened_s
         if self.average is not None and self.progress.averaged:
             for name, live in self._live().items():
                 self.average.mean[name].copy_(live)
-            self._lay(self.average.mean, {k.removeprefix("mean/"): v for k, v in saved.state.items() if k.startswith("mean/")})
+            lay(self.average.mean, {k.removeprefix("mean/"): v for k, v in saved.state.items() if k.startswith("mean/")})
             self.average.count = self.progress.averaged
         self.emit(NoteSaid(text=f"training goes on from step {saved.step} of {self.course.steps}"))
 
@@ -146,28 +163,15 @@ class _Loop:
             vectors = self._answers(self.train_items)[0]["embedding"]
             items = [{**item, HIDDEN: vector} for item, vector in zip(items, vectors, strict=True)]
         alone = replace(self.request, plan=plan, train=items, validation=(), judged=(), checkpoints=None, max_steps=0, flop_per_token=0.0)
-        fitted = dict(fit(alone, _without_steps(self.emit)).model.named_parameters())
+        fitted = dict(fit(alone, without_steps(self.emit)).model.named_parameters())
         trunk = {id(parameter) for parameter in self.model.trunk.parameters()}
         for name, parameter in self.model.named_parameters():
             if id(parameter) not in trunk:
                 parameter.detach().copy_(fitted[name].detach())
-        self.features_s += time.perf_counter() - started
-
-    def _lay(self, target: dict[str, Any], saved: dict[str, Any]) -> None:
-        """Copies saved tensors over ``target``; of the word vectors only the rows that were saved."""
-        for name, value in saved.items():
-            if name == "rows/values":
-                target["rows"].index_copy_(0, saved["rows/used"], value)
-            elif name != "rows/used":
-                target[name].copy_(value)
+        self.progress.features_s += time.perf_counter() - started
 
     def _slim(self, tensors_by_name: dict[str, Any]) -> dict[str, Any]:
-        """The other way: of the word vectors only the rows that training touched."""
-        slim = {name: value for name, value in tensors_by_name.items() if name != "rows"}
-        if self.rows is not None:
-            used = self.optimizer.row_used.nonzero().squeeze(1)
-            slim |= {"rows/used": used, "rows/values": tensors_by_name["rows"].index_select(0, used)}
-        return slim
+        return slim(tensors_by_name, self.optimizer.row_used if self.rows is not None else None)
 
     def _checkpoint(self) -> None:
         if self.checkpoints is None:
@@ -197,7 +201,7 @@ class _Loop:
             self._sample_average()
             self._end_of_step(epoch, numbers, time.perf_counter() - started)
             now = time.perf_counter()
-            if now - last_said >= PROGRESS_EVERY_S or self.progress.step == self.course.steps:
+            if now - last_said >= EVERY_S or self.progress.step == self.course.steps:
                 last_said = now
                 self._say(epoch)
             if now - last_checkpoint >= self.plan.checkpoint_s and self.progress.step < self.course.steps:
@@ -218,7 +222,10 @@ class _Loop:
         loss.backward()
         self.optimizer.step(schedule(self.progress.step, self.course.steps, self.plan.warmup_share))
         self.progress.step += 1
-        self.progress.loss_sum += float(loss.detach())
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise NotPossible(f"the loss is not a number at step {self.progress.step}", "lower train.learning_rate")
+        self.progress.loss_sum += value
         self.progress.loss_count += 1
 
     def _sample_average(self) -> None:
@@ -256,7 +263,8 @@ class _Loop:
             progress = self.progress
             better = not self.best or value > progress.best_metric
             if better:
-                progress.best_step, progress.best_metric, progress.epochs_without_gain = progress.step, value, 0
+                progress.best_step, progress.best_metric, progress.best_value = progress.step, value, score.value
+                progress.epochs_without_gain = 0
                 self.best = {name: tensor.clone() for name, tensor in self._live().items()}
                 if self.checkpoints is not None:
                     self.checkpoints.write_best(progress.step, self._slim(self.best))
@@ -325,19 +333,20 @@ class _Loop:
         return FitResult(
             model=self.method.merge(self.model).eval(),
             validation_outputs=outputs,
-            best_metric=progress.best_metric,
+            best_metric=progress.best_value,
             best_step=progress.best_step or progress.step,
             metric=self.plan.metric or self.task.primary_metric,
             steps=progress.step,
             epochs=self._epoch_now(self.course.epoch_of(max(0, progress.step - 1))),
-            seconds=progress.seconds + self.features_s,
-            features_s=self.features_s,
+            seconds=progress.seconds + progress.features_s,
+            features_s=progress.features_s,
             flop=progress.tokens * self.request.flop_per_token,
             tokens=progress.tokens,
             curves={"steps": progress.steps_curve, "epochs": progress.epochs_curve},
             trained_parameters=trained,
             cut=self.cut,
             stopped_early=progress.stopped,
+            resumed_at=self.resumed_at,
         )
 
 
@@ -367,24 +376,3 @@ def _plain_table(model: Any, rows: Any) -> None:
     from luthier.networks import touched_rows
 
     touched_rows.take_out(model.trunk, rows)
-
-
-def _without_steps(emit: Emit) -> Emit:
-    """Passes on how far the vectors are, but not the steps of the small training on them."""
-    return lambda event: emit(event) if isinstance(event, StageProgressed) and event.phase != "train" else None
-
-
-def _reporter(emit: Emit, phase: str) -> Callable[[int, int], None]:
-    """Says how far a cache is, at most twice a second."""
-    start = last = time.perf_counter()
-
-    def report(done: int, total: int) -> None:
-        nonlocal last
-        now = time.perf_counter()
-        if done < total and now - last < PROGRESS_EVERY_S:
-            return
-        last = now
-        left = (now - start) / max(1, done) * (total - done)
-        emit(StageProgressed(stage="train", phase=phase, done=done, total=total, unit="rows", left_s=round(left, 1)))
-
-    return report

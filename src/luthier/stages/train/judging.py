@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from luthier.core import registry
-from luthier.core.errors import UnknownName
+from luthier.core.errors import SpecError, UnknownName
 from luthier.core.ports import Judged, Task
 from luthier.core.types import Arrays, Example, Schema, Score
+from luthier.stages.inference import HIDDEN, predict
+from luthier.stages.train.request import FitRequest
+
+
+def check(request: FitRequest, model: Any, cut: int) -> None:
+    """Judges one validation row, so that an unknown ``train.metric`` is said (``SpecError``) before an epoch has been trained."""
+    if not request.plan.metric or not request.validation or not request.judged:
+        return
+    item = request.validation[0]
+    outputs = predict(request.task, model, [item], cut=cut if HIDDEN in item else 0)
+    try:
+        judge(request.task, request.judged[:1], outputs, request.schema, request.plan.metric)
+    except UnknownName as error:
+        raise SpecError("train.metric", error.message, error.hint) from None
 
 
 def judge(task: Task, examples: Sequence[Example], outputs: Arrays, schema: Schema, wanted: str = "") -> Score:

@@ -20,7 +20,7 @@ from luthier.core import registry
 from luthier.core.types import Item, content_id
 from luthier.stages.inference import HIDDEN, forward, lengths_of, tensors
 from luthier.stages.train.batches import course
-from luthier.stages.train.features import int8_copy
+from luthier.stages.train.features import NOT_QUANTIZED, int8_copy
 from luthier.stages.train.optimizer import AdamW
 from luthier.stages.train.request import FitRequest, prepare_model, step_seed
 from luthier.stages.train.threads import cores
@@ -32,6 +32,8 @@ BF16_GAIN = 1.15
 INT8_GAIN = 1.1
 SAMPLES = 4
 FEATURE_TOKENS = 1024
+VERSION = 1
+"""Of what is measured and how; a choice that another version left in the cache is not used."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,13 @@ def choose(request: FitRequest, folder: Path, cache: str = "") -> Machine:
 
 
 def _key(request: FitRequest) -> str:
-    """Equal for trainings that the machine would do equally: the model's shape, what learns, and the batches."""
+    """Equal for trainings that the machine would do equally: the model's shape, what learns, the batches, and what the machine has."""
+    import torch
+
     plan = request.plan
     about = [
+        VERSION,
+        torch.cuda.is_available(),
         plan.method,
         plan.fitted_head,
         plan.top_layers,
@@ -182,7 +188,7 @@ class _Trial:
 
     def seconds(self, items: Sequence[Item], precision: str = "fp32", tries: int = 2) -> float:
         """Median seconds of a training step on these items, after one step outside the clock."""
-        return _median(lambda: self._step(items, precision), tries)
+        return _median(lambda: self._step(items, precision), tries, self.device)
 
     def _step(self, items: Sequence[Item], precision: str) -> None:
         import torch
@@ -194,8 +200,6 @@ class _Trial:
             loss = self.task.loss(forward(self.model, batch, self.cut), batch, self.request.schema, self.plan, None)
         loss.backward()
         self.optimizer.step(1e-6)
-        if self.device != "cpu":
-            torch.cuda.synchronize()
 
     def positions(self, items: Sequence[Item]) -> int:
         """Positions that a batch computes, padding included."""
@@ -206,7 +210,9 @@ class _Trial:
         sizes = np.array([self.positions(items) for items in self.samples], dtype=float)
         self._step(self.middle, precision)
         tries = 5 if self.pooled else 2
-        times = np.array([_median(lambda items=items: self._step(items, precision), tries, warm=False) for items in self.samples])  # type: ignore[misc]
+        times = np.array(
+            [_median(lambda items=items: self._step(items, precision), tries, self.device, warm=False) for items in self.samples]  # type: ignore[misc]
+        )
         if sizes.max() > 1.5 * sizes.min():
             slope, start = np.polyfit(sizes, times, 1, w=np.sqrt(sizes))
             if slope > 0 and start >= 0:
@@ -220,7 +226,7 @@ class _Trial:
         self.model.eval()
         batch = tensors(self.task, self.middle, cut=self.cut, pooled=self.pooled, device=self.device)
         with torch.inference_mode():
-            return _median(lambda: forward(self.model, batch, self.cut), 2) / self.positions(self.middle)
+            return _median(lambda: forward(self.model, batch, self.cut), 2, self.device) / self.positions(self.middle)
 
     def feature_cost(self) -> tuple[float, bool]:
         """Seconds a token of caching the lower part, and whether int8 is the faster way (pooled vectors only)."""
@@ -237,26 +243,36 @@ class _Trial:
         mask = batch.pop("attention_mask", None)
         size = sum(self.task.length(item) for item in near)
         with torch.inference_mode():
-            exact = _median(lambda: self.model.lower(*batch.values(), mask, cut), 3) / size
+            exact = _median(lambda: self.model.lower(*batch.values(), mask, cut), 3, self.device) / size
             if cut != self.model.depth or self.device != "cpu":
                 return exact, False
             try:
                 fast = int8_copy(self.model)
-                rough = _median(lambda: fast.lower(*batch.values(), mask, cut), 3) / size
-            except (RuntimeError, NotImplementedError):
+                rough = _median(lambda: fast.lower(*batch.values(), mask, cut), 3, self.device) / size
+            except NOT_QUANTIZED:
                 return exact, False
         return (rough, True) if rough * INT8_GAIN < exact else (exact, False)
 
 
-def _median(work: Callable[[], Any], tries: int, *, warm: bool = True) -> float:
+def _median(work: Callable[[], Any], tries: int, device: str, *, warm: bool = True) -> float:
+    """Seconds from the start of the work until the device has done it: a GPU is only asked, and goes on while Python does."""
     if warm:
         work()
+    _wait(device)
     found = []
     for _ in range(tries):
         start = time.perf_counter()
         work()
+        _wait(device)
         found.append(time.perf_counter() - start)
     return statistics.median(found)
+
+
+def _wait(device: str) -> None:
+    if device != "cpu":
+        import torch
+
+        torch.cuda.synchronize()
 
 
 def peak_flops(device: str = "cpu") -> float:
@@ -269,8 +285,7 @@ def peak_flops(device: str = "cpu") -> float:
     for _ in range(12):
         start = time.perf_counter()
         torch.mm(left, right)
-        if device != "cpu":
-            torch.cuda.synchronize()
+        _wait(device)
         seconds.append(time.perf_counter() - start)
     return 2.0 * rows * inner * outer / min(seconds)
 

@@ -11,6 +11,7 @@ from luthier.core import registry
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import Task
 from luthier.core.types import Arrays, Example, Item, Schema
+from luthier.store import files
 
 
 def silent(event: Any) -> None:
@@ -53,13 +54,14 @@ class FitResult:
     """What came of it. ``model`` is merged and in eval mode, with the best weights; ``validation_outputs`` are its answers on the
     validation items.
 
-    ``seconds`` counts training, validation and caches over all tries; ``tokens`` are those trained on (without padding); ``flop`` the
-    counted work.
+    ``best_metric``: of the weights kept, as measured (``None`` without validation). ``seconds`` counts training, validation and caches
+    over all tries; ``tokens`` are those trained on (without padding); ``flop`` the counted work. ``resumed_at``: the step that this try
+    went on from.
     """
 
     model: Any
     validation_outputs: Arrays
-    best_metric: float
+    best_metric: float | None
     best_step: int
     metric: str
     steps: int
@@ -72,6 +74,7 @@ class FitResult:
     trained_parameters: int
     cut: int
     stopped_early: bool = False
+    resumed_at: int = 0
 
 
 def prepare_model(request: FitRequest) -> Any:
@@ -83,6 +86,12 @@ def prepare_model(request: FitRequest) -> Any:
     model = request.task.load(request.base, request.schema, dropout=plan.dropout, pretrained=request.pretrained, seed=request.seed)
     torch.manual_seed(request.seed)
     return registry.get("methods", plan.method).apply(model, plan).to(request.device)
+
+
+def depth_of(base: Path) -> int:
+    """How many layers a base model has, by whichever name its configuration gives them; 0 when it says nothing."""
+    config = files.read_json(base / "config.json")
+    return next((int(config[name]) for name in ("num_hidden_layers", "n_layers", "n_layer") if config.get(name)), 0)
 
 
 def step_seed(seed: int, step: int) -> int:

@@ -18,6 +18,7 @@ from luthier.core.job import Job
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import Emit, Footprint, Task
 from luthier.core.types import Example, Item, Schema
+from luthier.stages.train.request import depth_of
 from luthier.store import datasets, files
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
@@ -29,12 +30,14 @@ def run(job: Job, emit: Emit) -> dict[str, Any]:
 
     Raises ``InputError`` for an empty training set, ``NotPossible`` for a method that does not fit the model.
     """
+    from luthier.stages.evaluate.checks import check_costs
     from luthier.stages.train.fit import fit
 
     started = time.perf_counter()
     work, base = Path(job.work), Path(job.inputs["base"])
     task: Task = registry.get("tasks", job.plan.task)
     data = _read(task, base, Path(job.inputs["dataset"]), job.plan.train)
+    check_costs(job.plan.evaluate, data["schema"])
     request, facts = _request(job, task, base, data, emit)
     cost = _predict(request, facts, emit)
     already = time.perf_counter() - started
@@ -43,10 +46,8 @@ def run(job: Job, emit: Emit) -> dict[str, Any]:
     training = _write(work, job, task, request, result, lambda: _training(request, facts, result, cost, already, started))
     shutil.rmtree(work / "checkpoints", ignore_errors=True)
     emit(NoteSaid(text=_verdict(training), data={"prediction_error": training["prediction_error"]}))
-    return {
-        key: training[key]
-        for key in ("method", "steps", "epochs", "seconds", "predicted_s", "prediction_error", "metric", "best_metric", "mfu")
-    }
+    said = ("method", "steps", "epochs", "seconds", "predicted_s", "prediction_error", "metric", "best_metric", "mfu")
+    return {key: training[key] for key in said if training[key] is not None}
 
 
 def _read(task: Task, base: Path, dataset: Path, plan: TrainPlan) -> dict[str, Any]:
@@ -120,13 +121,14 @@ def _request(job: Job, task: Task, base: Path, data: dict[str, Any], emit: Emit)
         peak_flops=machine.peak_flops,
         flop_per_token=footprint.flop_per_token,
     )
-    return request, {"machine": machine, "footprint": footprint}
+    trunk: Footprint = registry.get("methods", "head").footprint(card, plan, plan.batch_tokens)
+    return request, {"machine": machine, "footprint": footprint, "trunk_flop_per_token": trunk.cached_flop_per_token}
 
 
 def _predict(request: Any, facts: dict[str, Any], emit: Emit) -> Any:
     from luthier.stages.train.estimate import estimate
 
-    depth = int(files.read_json(request.base / "config.json").get("num_hidden_layers") or 0)
+    depth = depth_of(request.base)
     method = registry.get("methods", request.plan.method)
     cut = method.cut(request.plan, depth) if depth else 0
     footprint: Footprint = facts["footprint"]
@@ -154,18 +156,11 @@ def _state_bytes(request: Any, footprint: Footprint) -> float:
 
 
 def _training(request: Any, facts: dict[str, Any], result: Any, cost: Any, already_s: float, started: float) -> dict[str, Any]:
-    """Everything in ``training.json``. An early stop is compared with the share of the prediction that its steps make up."""
+    """Everything in ``training.json``."""
     machine = facts["machine"]
     wall_s = time.perf_counter() - started
-    predicted_s = (
-        already_s
-        + cost.features_s
-        + cost.save_s
-        + (cost.steps_s + cost.validation_s + cost.checkpoints_s) * result.steps / max(1, cost.steps)
-    )
-    flop = result.flop + facts["footprint"].cached_flop_per_token * float(
-        sum(request.task.length(i) for i in [*request.train, *request.validation])
-    )
+    predicted_s = already_s + _of_this_try(cost, result)
+    flop = _flop(request, facts, result)
     return {
         "method": request.plan.method,
         "effort": request.plan.effort,
@@ -195,6 +190,21 @@ def _training(request: Any, facts: dict[str, Any], result: Any, cost: Any, alrea
         "int8_features": machine.int8,
         "peak_memory_bytes": _peak_memory_bytes(),
     }
+
+
+def _of_this_try(cost: Any, result: Any) -> float:
+    """Seconds of the prediction that fall to the steps made since the last kill (all, when there was none) or until an early stop."""
+    share = (result.steps - result.resumed_at) / max(1, cost.steps)
+    before = 0.0 if result.resumed_at else cost.features_s
+    return float(before + cost.save_s + (cost.steps_s + cost.validation_s + cost.checkpoints_s) * share)
+
+
+def _flop(request: Any, facts: dict[str, Any], result: Any) -> float:
+    """The steps; the cached layers, once over all rows; and for a fitted output layer the layers above, forward, over the training rows."""
+    train, held = (float(sum(request.task.length(item) for item in items)) for items in (request.train, request.validation))
+    cached = facts["footprint"].cached_flop_per_token
+    fitted = (facts["trunk_flop_per_token"] - cached) * train if request.plan.fitted_head else 0.0
+    return float(result.flop + cached * (train + held) + fitted)
 
 
 def _peak_memory_bytes() -> int:

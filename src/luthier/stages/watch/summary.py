@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from luthier.core.errors import InputError
 from luthier.core.events import DriftMeasured
 from luthier.stages.serve.reservoir import sample_path
 from luthier.stages.watch.drift import Drift, Reference, drift, read_reference
@@ -62,17 +63,21 @@ def summarise(
     window_s: float,
     *,
     samples: Path | None = None,
+    export: str = "",
 ) -> WatchSummary:
     """The window ``[now - window_s, now]``. ``reference``: the export's folder, or its rows; ``samples``: the folder where the server
-    writes its drift samples (without them, drift is measured on what the journal holds: all but the embeddings).
+    writes its drift samples (without them, drift is measured on what the journal holds: all but the embeddings); ``export``: drift is
+    measured on this export's answers alone ("": on all), since the reference is one export's.
     """
+    if not window_s > 0:
+        raise InputError(f"window_s: {window_s} is not above 0", "give the window in seconds, e.g. 300")
     window = read_window(journal, endpoint, now - window_s, now)
     rows = read_reference(reference / "reference.npz") if isinstance(reference, Path) else reference
     summary = _figures(window, window_s)
     if rows is not None:
         summary.reference_labels = _mix(list(rows.label))
         summary.reference_confidence = float(np.mean(rows.confidence)) if len(rows) else float("nan")
-        summary.drift = drift(rows, _live(window, samples))
+        summary.drift = drift(rows, _live(window, samples, export))
     return summary
 
 
@@ -115,15 +120,18 @@ def _accuracy(window: Window) -> tuple[int, float]:
     return len(right), sum(right.values()) / len(right) if right else float("nan")
 
 
-def _live(window: Window, samples: Path | None) -> Reference:
-    """The server's sample of this window, or, without one, the journal's rows without embeddings."""
+def _live(window: Window, samples: Path | None, export: str) -> Reference:
+    """The server's sample of this window, or, without one, the journal's rows without embeddings; of one export, if it is named."""
     path = sample_path(samples, window.endpoint) if samples else None
     if path is not None and path.is_file():
         with np.load(path, allow_pickle=False) as found:
+            same = not export or ("export" in found and str(found["export"]) == export)
             order = np.argsort(found["at"], kind="stable")
-            inside = order[(found["at"][order] >= window.start) & (found["at"][order] <= window.end)]
+            inside = order[(found["at"][order] >= window.start) & (found["at"][order] <= window.end) & same]
             rows = (found["embedding"].astype(np.float32), found["confidence"], found["tokens"], found["label"])
             if len(inside):
                 return Reference(*rows).rows(inside)
     count = len(window)
-    return Reference(np.zeros((count, 0), np.float32), np.array(window.confidence), np.array(window.tokens), np.array(window.labels))
+    theirs = np.array([not export or one == export for one in window.answered_by], bool)
+    vectors = np.zeros((count, 0), np.float32)
+    return Reference(vectors, np.array(window.confidence), np.array(window.tokens), np.array(window.labels)).rows(theirs)

@@ -31,6 +31,8 @@ class Window:
     out_of_scope: list[float] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    answered_by: list[str] = field(default_factory=list)
+    """The export that gave the answer."""
     abstained: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     thumbs: Counter[str] = field(default_factory=Counter)
@@ -68,6 +70,7 @@ def _answer(window: Window, body: dict[str, Any]) -> None:
     window.out_of_scope.append(body["out_of_scope"])
     window.tokens.append(body["tokens"])
     window.labels.append(label)
+    window.answered_by.append(body["export"])
     window.abstained += body["abstained"]
     window.exports[body["export"]] += 1
     window.answered[body["id"]] = label
