@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+
+def _one_core_each() -> None:
+    """With ``pytest -n``, each worker and all that it starts keep to one core: two stages with two threads each would wait for each other."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker and hasattr(os, "sched_setaffinity"):
+        mine = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {mine[int(worker.removeprefix("gw")) % len(mine)]})
+
+
+_one_core_each()
 
 
 def _maker() -> ModuleType:

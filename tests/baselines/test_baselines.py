@@ -97,11 +97,13 @@ def test_tfidf_logistic_of_next_to_nothing(texts: list[str], answers: list[str],
 
 
 def test_a_class_alone_in_the_part_that_settings_are_chosen_on() -> None:
-    """One row of the other class, which is held out with the settings' choice or is all that is missing there."""
+    """One row of the other class: with one of these seeds it is the one that is held out, so that nothing there tells two classes apart."""
     train = [Example(str(n), {"text": f"money back {n}"}, "refund") for n in range(12)]
     train.append(Example("x", {"text": "late parcel"}, "delivery"))
-    result = registry.get("baselines", "tfidf-logistic").run(train, _bare(_rows(5, 2)), _context())
-    assert np.isfinite(result.outputs["logits"]).all()
+    for seed in range(8):
+        context = replace(_context(), evaluate=EvaluatePlan(seed=seed))
+        result = registry.get("baselines", "tfidf-logistic").run(train, _bare(_rows(5, 2)), context)
+        assert np.isfinite(result.outputs["logits"]).all()
 
 
 @pytest.mark.parametrize("several", [False, True])

@@ -148,7 +148,11 @@ class Service:
         return self._runner.stage("prepare", plan, run or run_id(plan), {}, self._base(plan))
 
     def train(self, plan: Plan, dataset: Artifact, run: str = "") -> Artifact:
-        """A model from a dataset."""
+        """A model from a dataset. Costs that evaluate could not use are refused now, not after the training."""
+        from luthier.stages.evaluate.checks import check_costs
+
+        if plan.evaluate.costs:
+            check_costs(plan.evaluate, files.read_json(Path(dataset.path) / "schema.json"))
         return self._runner.stage("train", plan, run or run_id(plan), {"dataset": dataset}, self._base(plan))
 
     def evaluate(self, plan: Plan, model: Artifact, run: str = "") -> Artifact:

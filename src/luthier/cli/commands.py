@@ -199,7 +199,7 @@ def deploy(model: str, endpoint: Annotated[str, typer.Option("--endpoint", "-e")
 
     service = _service(as_json=as_json)
     info = service.deploy(service.export_of(model), endpoint, force=force)
-    show.as_json({"endpoint": info.name, "export": info.export_id}) if as_json else show.out.print(
+    show.as_json({"endpoint": info.name, "export": info.export_id}, line=True) if as_json else show.out.print(
         f"{info.name} answers with {info.export_id}"
     )
 

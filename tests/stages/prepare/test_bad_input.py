@@ -316,3 +316,43 @@ def test_rows_that_are_left_unread_are_said(tmp_path: Path) -> None:
         summary, events = run(tmp_path / "w", {"train": [path], "rows": rows})
         assert summary["rows"] == (rows or 60)
         assert [e.text for e in events if isinstance(e, NoteSaid) and e.level == "warning" and "data.rows" in e.text] == said
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        ({"text": "broken \ud83d emoji", "label": "a"}, "text"),
+        ({"text": "whole", "label": "\ud83d"}, "label"),
+        ({"text": "whole", "label": ["a", "\ud83d"]}, "label"),
+        ({"text": "whole", "label": "a", "note": "\ude00"}, "note"),
+    ],
+)
+def test_half_an_emoji_is_one_refused_row(tmp_path: Path, row: dict[str, object], field: str) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [{"text": text, "label": label} for text, label in _rows()]
+    path.write_text("\n".join(json.dumps(one) for one in [*rows, row]))
+    summary, _ = run(tmp_path / "w", {"train": [str(path)]})
+    assert (summary["rows"], summary["refused"]) == (60, 1)
+    refused = json.loads((tmp_path / "w" / "out" / "refused.jsonl").read_text())
+    assert (refused["line"], refused["field"], refused["remedy"]) == (61, field, "save the file as UTF-8")
+    assert refused["reason"] == "holds half a character (a lone surrogate)"
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        ({"text": "broken \ud83d emoji", "label": "a"}, "text"),
+        ({"text": "whole", "label": "\ud83d"}, "label"),
+        ({"text": "whole", "label": ["a", "\ud83d"]}, "label"),
+        ({"text": "whole", "label": "a", "note": "\ude00"}, "note"),
+    ],
+)
+def test_half_an_emoji_is_one_refused_row(tmp_path: Path, row: dict[str, object], field: str) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [{"text": text, "label": label} for text, label in _rows()]
+    path.write_text("\n".join(json.dumps(one) for one in [*rows, row]))
+    summary, _ = run(tmp_path / "w", {"train": [str(path)]})
+    assert (summary["rows"], summary["refused"]) == (60, 1)
+    refused = json.loads((tmp_path / "w" / "out" / "refused.jsonl").read_text())
+    assert (refused["line"], refused["field"], refused["remedy"]) == (61, field, "save the file as UTF-8")
+    assert refused["reason"] == "holds half a character (a lone surrogate)"

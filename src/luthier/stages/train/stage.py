@@ -30,14 +30,12 @@ def run(job: Job, emit: Emit) -> dict[str, Any]:
 
     Raises ``InputError`` for an empty training set, ``NotPossible`` for a method that does not fit the model.
     """
-    from luthier.stages.evaluate.checks import check_costs
     from luthier.stages.train.fit import fit
 
     started = time.perf_counter()
     work, base = Path(job.work), Path(job.inputs["base"])
     task: Task = registry.get("tasks", job.plan.task)
     data = _read(task, base, Path(job.inputs["dataset"]), job.plan.train)
-    check_costs(job.plan.evaluate, data["schema"])
     request, facts = _request(job, task, base, data, emit)
     cost = _predict(request, facts, emit)
     already = time.perf_counter() - started
