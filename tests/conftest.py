@@ -12,7 +12,7 @@ import pytest
 
 
 def _one_core_each() -> None:
-    """With ``pytest -n``, each worker and all that it starts keep to one core: two stages with two threads each would wait for each other."""
+    """With ``pytest -n``, a worker and all that it starts keep to one core: two stages of two threads each would wait for each other."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker and hasattr(os, "sched_setaffinity"):
         mine = sorted(os.sched_getaffinity(0))

@@ -96,14 +96,15 @@ def test_tfidf_logistic_of_next_to_nothing(texts: list[str], answers: list[str],
         assert outputs == {"['refund']" if several else "refund"}
 
 
-def test_a_class_alone_in_the_part_that_settings_are_chosen_on() -> None:
-    """One row of the other class: with one of these seeds it is the one that is held out, so that nothing there tells two classes apart."""
+def test_a_class_alone_in_the_part_that_settings_are_chosen_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one row of the other class is the one that is held out."""
+    from luthier.baselines import tfidf_logistic
+
     train = [Example(str(n), {"text": f"money back {n}"}, "refund") for n in range(12)]
     train.append(Example("x", {"text": "late parcel"}, "delivery"))
-    for seed in range(8):
-        context = replace(_context(), evaluate=EvaluatePlan(seed=seed))
-        result = registry.get("baselines", "tfidf-logistic").run(train, _bare(_rows(5, 2)), context)
-        assert np.isfinite(result.outputs["logits"]).all()
+    monkeypatch.setattr(tfidf_logistic, "_parts", lambda *_: (np.arange(12), np.array([12])))
+    result = tfidf_logistic.plugin.run(train, _bare(_rows(5, 2)), _context())
+    assert np.isfinite(result.outputs["logits"]).all()
 
 
 @pytest.mark.parametrize("several", [False, True])

@@ -102,13 +102,3 @@ def test_default_fields_are_not_shared() -> None:
 def test_half_an_emoji_has_an_id_too() -> None:
     assert content_id({"text": "broken \ud83d emoji"}) == content_id({"text": "broken \ud83d emoji"})
     assert content_id("\ud83d") != content_id("\ude00")
-
-
-def test_half_an_emoji_has_an_id_too() -> None:
-    assert content_id({"text": "broken \ud83d emoji"}) == content_id({"text": "broken \ud83d emoji"})
-    assert content_id("\ud83d") != content_id("\ude00")
-
-
-def test_half_an_emoji_has_an_id_too() -> None:
-    assert content_id({"text": "broken \ud83d emoji"}) == content_id({"text": "broken \ud83d emoji"})
-    assert content_id("\ud83d") != content_id("\ude00")
