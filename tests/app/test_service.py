@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from luthier.app.service import Service
-from luthier.core.errors import Damaged, GateRefused, InputError, UnknownName
+from luthier.core.errors import Damaged, GateRefused, InputError, SpecError, UnknownName
 from luthier.core.events import Event, StageProgressed
 from luthier.core.plan import Plan
 from luthier.core.types import Artifact
@@ -190,3 +190,13 @@ def test_a_thumb_is_up_or_down(service: Service, chain: Callable[..., Any]) -> N
     service.deploy(chain(0.95).export, "support")
     with pytest.raises(InputError, match="'sideways'"):
         service.feedback("support", "x", thumbs="sideways")
+
+
+def test_costs_that_evaluate_could_not_use_are_refused_before_the_training(service: Service, planned: Callable[..., Plan]) -> None:
+    folder = service.workspace.work / "prepared"
+    files.write_json(folder / "schema.json", {"labels": ["parcel", "refund"], "multi_label": False})
+    dataset = service.workspace.artifacts.add(folder, "dataset")
+    with pytest.raises(SpecError, match=r"evaluate\.costs: unknown label 'refnud'") as caught:
+        service.train(planned(evaluate={"costs": {"refnud": {"parcel": 5.0}}}), dataset)
+    assert "did you mean 'refund'" in caught.value.hint
+    assert _journal(service, "job.moved") == []
