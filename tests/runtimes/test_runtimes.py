@@ -1,12 +1,14 @@
 """Every runtime: it converts, opens, and answers any batch size and length from several threads."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from luthier.core import registry
 from luthier.core.errors import Damaged
+from luthier.runtimes.onnx_int8 import adds_in_32_bits
 
 
 def _batch(rows: int, tokens: int) -> dict:
@@ -83,3 +85,13 @@ def test_openvino_reports_nothing_over_the_network():
     plain = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST", "NNCF", "CI"))}
     done = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.splitlines()[-1] == "False False openvino.tools.ovc.telemetry_stub"
+
+
+@pytest.mark.parametrize(
+    ("flags", "whole"),
+    [("flags : avx avx2 bmi2", False), ("flags : avx2 avx512_vnni", True), ("flags : avx2 avx_vnni", True), ("Features : neon", True)],
+)
+def test_eight_bits_are_used_where_their_sums_do_not_overflow(tmp_path: Path, flags: str, whole: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\n{flags}\n")
+    assert adds_in_32_bits(tmp_path / "cpuinfo") is whole
+    assert adds_in_32_bits(tmp_path / "nothing") is False

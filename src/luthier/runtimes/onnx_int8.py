@@ -13,9 +13,10 @@ from luthier.store import files
 
 
 class OnnxInt8:
-    """Signed weights, one scale a channel, the full range of 8 bits: what processors with VNNI multiply fastest and most exactly.
+    """Signed weights, one scale a channel; the full range of 8 bits where the processor has VNNI, 7 bits where it has not.
 
-    (Unsigned weights run at half the speed there; ``reduce_range`` is for processors without VNNI.) Only products with weights are
+    Unsigned weights run at half the speed on VNNI. Without VNNI, AVX2 adds pairs of products in 16 bits, which overflow from 8-bit
+    weights: 7 bits halved the changed answers there (``design/LOG.md``). Only products with weights are
     quantised: attention's products of two activations lose a third of the speed at batch 8 in 8 bits, and the table of word embeddings
     and the small output layer lose exactness without being faster.
     """
@@ -42,7 +43,7 @@ class OnnxInt8:
                         aside,
                         weight_type=QuantType.QInt8,
                         per_channel=True,
-                        reduce_range=False,
+                        reduce_range=not adds_in_32_bits(),
                         op_types_to_quantize=["MatMul"],
                         extra_options={"DefaultTensorType": 1, "MatMulConstBOnly": True},
                     )
@@ -52,6 +53,16 @@ class OnnxInt8:
     def open(self, folder: Path, graph: str, *, threads: int = 1) -> Session:
         """Ready to run."""
         return _onnxruntime.open_graph(folder / f"{graph}{self.suffix}", threads=threads)
+
+
+def adds_in_32_bits(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether 8-bit products are added without overflow: all but x86 processors without VNNI (unknown ones count as such)."""
+    try:
+        lines = cpuinfo.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return False
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    return "avx2" not in flags or "avx512_vnni" in flags or "avx_vnni" in flags
 
 
 plugin = OnnxInt8()
