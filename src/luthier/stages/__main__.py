@@ -18,6 +18,7 @@ from typing import Any
 from luthier.core.errors import LuthierError, NoSpace
 from luthier.core.events import Event, StageFailed, StageFinished
 from luthier.core.job import Job
+from luthier.stages.parent import end_with_parent
 from luthier.stages.train.threads import environment
 from luthier.store import files
 from luthier.store.locks import locked
@@ -81,14 +82,8 @@ def _take_standard_output() -> Any:
     ours = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     if not sys.stdin.isatty() and os.environ.get("LUTHIER_PARENT"):
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        end_with_parent()
     return ours
-
-
-def _end_with_parent() -> None:
-    while os.read(0, 1024):
-        pass
-    os._exit(1)
 
 
 if __name__ == "__main__":

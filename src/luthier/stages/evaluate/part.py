@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from luthier.core.ports import BaselineContext, BaselineResult
 from luthier.core.types import Arrays, Example, Item
 from luthier.stages.evaluate import crossvalidate
 from luthier.stages.evaluate.subject import Subject, read
+from luthier.stages.parent import end_with_parent
 from luthier.store import files
 
 FOLDER = "parts"
@@ -172,19 +173,12 @@ def _fitter(subject: Subject, tell: Callable[[float], None]) -> Callable[..., Ba
         items = subject.items(learn, targets=True)
         request = _request(subject, plan, items, subject.items(subject.validation, targets=True), subject.validation)
         flop_per_token = _flop_per_token(subject, plan, items)
-        result = fit(replace_request(request, pretrained=pretrained, max_steps=max_steps, flop_per_token=flop_per_token), _telling(tell))
+        result = fit(replace(request, pretrained=pretrained, max_steps=max_steps, flop_per_token=flop_per_token), _telling(tell))
         start = time.perf_counter()
         outputs = predict(subject.task, result.model, subject.items(test, targets=False))
         return BaselineResult(outputs, result.seconds, time.perf_counter() - start, result.flop)
 
     return run
-
-
-def replace_request(request: Any, **changes: Any) -> Any:
-    """``dataclasses.replace`` for a ``FitRequest``."""
-    from dataclasses import replace
-
-    return replace(request, **changes)
 
 
 def every_weight(plan: TrainPlan, steps: int) -> TrainPlan:
@@ -233,7 +227,7 @@ def _telling(tell: Callable[[float], None]) -> Callable[[Event], None]:
 
 def main(job_file: str, name: str) -> int:
     """Does the part; exit code 0, or 1 with ``{name}.error.json`` beside the results."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()  # before anything slow is imported
+    end_with_parent()  # before anything slow is imported
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     from luthier.stages.__main__ import describe
@@ -268,12 +262,6 @@ def _folds_by_name(subject: Subject) -> dict[str, Callable[[Callable[[float], No
 
 def _tell_part(tell: Callable[[float], None], done: int, count: int, share: float) -> None:
     tell((done + share) / count)
-
-
-def _end_with_parent() -> None:
-    while os.read(0, 1024):
-        pass
-    os._exit(1)
 
 
 if __name__ == "__main__":
