@@ -16,7 +16,8 @@ from sqlalchemy import event, insert, update
 from luthier.app import leases as module
 from luthier.app.leases import Leases, gone, owner
 from luthier.core.errors import Conflict
-from luthier.store.database import JOBS, connect
+from luthier.store.database import connect
+from luthier.store.tables import JOBS
 
 HOLDER = """
 import sys

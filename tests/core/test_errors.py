@@ -20,11 +20,15 @@ STANDARD: dict[type[LuthierError], type[Exception]] = {
     errors.Conflict: RuntimeError,
     errors.Damaged: OSError,
     errors.UnsafeFile: PermissionError,
+    errors.Unauthorized: PermissionError,
+    errors.Forbidden: PermissionError,
     errors.Overloaded: RuntimeError,
+    errors.RateLimited: RuntimeError,
+    errors.QuotaExceeded: RuntimeError,
     errors.NoSpace: OSError,
     errors.JobFailed: RuntimeError,
 }
-PLAIN = [c for c in STANDARD if c not in (RowError, SpecError, MissingExtra)]
+PLAIN = [c for c in STANDARD if c not in (RowError, SpecError, MissingExtra, errors.RateLimited)]
 
 
 def test_the_tree_is_whole() -> None:

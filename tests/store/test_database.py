@@ -16,13 +16,15 @@ from sqlalchemy import create_engine, insert, inspect, select, text
 
 from luthier.core.errors import Conflict, Damaged, InputError
 from luthier.store import database
-from luthier.store.database import ENDPOINTS, EVENTS, JOBS, METADATA, NEWEST, RUNS, connect, migrate, revision
+from luthier.store.database import NEWEST, connect, migrate, revision
+from luthier.store.tables import ENDPOINTS, EVENTS, JOBS, METADATA, RUNS
 
 MIGRATIONS = Path(database.__file__).parent / "migrations"
 
 MEET = """
 import sys, time
-from luthier.store.database import EVENTS, NEWEST, connect, revision
+from luthier.store.database import NEWEST, connect, revision
+from luthier.store.tables import EVENTS
 from sqlalchemy import insert
 print("ready", flush=True)
 sys.stdin.readline()
@@ -108,7 +110,7 @@ def test_opening_again_keeps_what_is_there(url: str) -> None:
     connect.cache_clear()
     migrate(connect(url))
     with connect(url).connect() as connection:
-        assert connection.execute(select(ENDPOINTS)).mappings().all() == [row]
+        assert connection.execute(select(ENDPOINTS)).mappings().all() == [row | {"workspace": "default"}]
 
 
 def test_readers_do_not_wait_for_a_writer(url: str) -> None:

@@ -1,4 +1,9 @@
-"""The one file that decides HTTP status, and the one shape of every error: ``{"error": {message, type, param, code, hint}}``."""
+"""The one file that decides HTTP status, and the one shape of every error.
+
+``{"error": {message, type, param, code, hint, target, details, innererror}}``: what OpenAI's clients read (the first four), what Azure's
+tools read (``code``, ``message`` and the last three), and the remedy. Clients repeat a POST after 409 and 5xx by themselves: where that
+cannot help, ``x-should-retry: false`` tells them so.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +20,12 @@ STATUS: dict[type[errors.LuthierError], int] = {
     errors.InputError: 400,
     errors.UnknownName: 404,
     errors.UnsafeFile: 400,
+    errors.Unauthorized: 401,
+    errors.Forbidden: 403,
     errors.GateRefused: 409,
     errors.Conflict: 409,
+    errors.RateLimited: 429,
+    errors.QuotaExceeded: 429,
     errors.NotPossible: 503,
     errors.MissingExtra: 501,
     errors.Overloaded: 503,
@@ -25,7 +34,11 @@ STATUS: dict[type[errors.LuthierError], int] = {
     errors.JobFailed: 500,
 }
 
-TYPES = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed", 409: "conflict", 413: "too_large", 422: "invalid_request"}
+TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+"""OpenAI's words for the kinds of error; other 4xx are ``invalid_request_error``, 5xx are ``server_error``."""
+
+ALL = "see /openapi.json for every address and its methods"
+WORTH_REPEATING = (errors.Overloaded, errors.RateLimited)
 
 
 class TooLarge(errors.InputError):
@@ -44,21 +57,44 @@ def status_of(error: errors.LuthierError) -> int:
 def response(error: Exception) -> Response:
     """The answer to any error. What is not ours is a defect: it is said so, without its text, which may hold a customer's message."""
     if isinstance(error, errors.LuthierError):
-        status = status_of(error)
-        headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, errors.Overloaded) else {}
-        return _shaped(status, error.message, error.code, error.hint, getattr(error, "path", getattr(error, "field", "")), headers)
+        return _known(error)
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
-        param = ".".join(str(part) for part in first["loc"] if part != "body")
-        return _shaped(422, f"{param}: {first['msg']}" if param else first["msg"], "invalid_input", "see /api/v1/openapi.json", param)
+        param = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path", "header"))
+        return _shaped(400, f"{param}: {first['msg']}" if param else first["msg"], "invalid_input", "see /openapi.json", param)
     if isinstance(error, HTTPException):
         codes = {404: "not_found", 405: "method_not_allowed"}
-        hint = "see /api/v1/openapi.json for every address and its methods"
-        return _shaped(error.status_code, str(error.detail), codes.get(error.status_code, "error"), hint, "", dict(error.headers or {}))
+        return _shaped(error.status_code, str(error.detail), codes.get(error.status_code, "error"), ALL, "", dict(error.headers or {}))
     return _shaped(500, "the server met a defect of its own", "internal", "the request id finds it in the server's log")
 
 
+def _known(error: errors.LuthierError) -> Response:
+    status = status_of(error)
+    headers = {}
+    if isinstance(error, WORTH_REPEATING):
+        headers["retry-after"] = str(error.retry_after_s)
+    elif status in (409, 429) or status >= 500:
+        headers["x-should-retry"] = "false"
+    return _shaped(status, error.message, error.code, error.hint, getattr(error, "path", getattr(error, "field", "")), headers)
+
+
+def body(status: int, message: str, code: str, hint: str, param: str = "") -> dict[str, Any]:
+    """The JSON of an error (also what a broken stream ends with)."""
+    kind = TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return {
+        "error": {
+            "message": message,
+            "type": kind,
+            "param": param or None,
+            "code": code,
+            "hint": hint,
+            "target": param or None,
+            "details": [],
+            "innererror": {"code": code},
+        }
+    }
+
+
 def _shaped(status: int, message: str, code: str, hint: str, param: str = "", headers: dict[str, str] | None = None) -> Response:
-    kind = "overloaded" if code == "overloaded" else TYPES.get(status, "server_error")
-    body: dict[str, Any] = {"error": {"message": message, "type": kind, "param": param or None, "code": code, "hint": hint}}
-    return Response(json.dumps(body, ensure_ascii=False), status, headers, "application/json")
+    said = json.dumps(body(status, message, code, hint, param), ensure_ascii=False)
+    return Response(said.encode("utf-8", "backslashreplace"), status, headers, "application/json")

@@ -6,6 +6,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from luthier.api.tenants import Tenants
 from luthier.stages.serve.engine import Answered
 from luthier.stages.serve.host import Host, Hosted
 from luthier.stages.serve.reservoir import label_of
@@ -19,9 +20,9 @@ CLASSES = 100
 class Measures:
     """Counts requests and answers of one server."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, tenants: Tenants) -> None:
         self.registry = CollectorRegistry()
-        self.host = host
+        self.tenants = tenants
         where: dict[str, Any] = {"registry": self.registry}
         one = ["endpoint"]
         self.requests = Counter("luthier_requests", "HTTP requests", ["route", "method", "status"], **where)
@@ -38,6 +39,9 @@ class Measures:
         self.dropped = Gauge("luthier_journal_dropped", "journal events that could not be kept", **where)
         self._bound: dict[str, tuple[Any, ...]] = {}
         self._known: dict[str, set[str]] = {}
+        tenants.new_host.append(self._listen)
+
+    def _listen(self, _workspace: str, host: Host) -> None:
         host.listeners.append(self.answered)
 
     def answered(self, hosted: Hosted, answers: list[Answered]) -> None:
@@ -65,7 +69,9 @@ class Measures:
 
     def page(self) -> bytes:
         """The exposition text."""
-        for hosted in self.host.all():
-            self.waiting.labels(hosted.info.name).set(hosted.endpoint.waiting)
-        self.dropped.set(self.host.dropped)
+        hosts = self.tenants.hosts()
+        for host in hosts:
+            for hosted in host.all():
+                self.waiting.labels(hosted.info.name).set(hosted.endpoint.waiting)
+        self.dropped.set(sum(host.dropped for host in hosts))
         return generate_latest(self.registry)

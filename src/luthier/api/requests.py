@@ -9,6 +9,7 @@ import secrets
 import time
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -21,6 +22,12 @@ ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LARGEST_BYTES = 8_000_000
 HUNG_UP = 499
 """The status under which a request is counted whose client went away before it was answered (nginx's word for it)."""
+
+
+class Body(BaseModel):
+    """The JSON object that a route takes. A field that it does not know is refused: a typing error must not be silence."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=False)
 
 
 class Requests:
@@ -39,6 +46,7 @@ class Requests:
         request_id = given if ID.fullmatch(given) else secrets.token_hex(8)
         scope["request_id"] = request_id
         start, status = time.perf_counter(), 0
+        receive = _limited(scope, receive)
 
         async def tagged(message: Message) -> None:
             nonlocal status
@@ -66,17 +74,30 @@ class Requests:
             self.measures.errors.labels(route, str(status)).inc()
 
 
+def _limited(scope: Scope, receive: Receive) -> Receive:
+    """``receive``, which refuses a body above ``LARGEST_BYTES``; multipart bodies are read as streams by who takes them."""
+    kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    if kind.lower().startswith(b"multipart/"):
+        return receive
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > LARGEST_BYTES:
+            raise errors.TooLarge(f"the body is larger than {LARGEST_BYTES} bytes", "send less in one call")
+        return message
+
+    return counted
+
+
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
 
 
 async def json_body(request: Request, like: str = '{"text": "..."}') -> dict[str, Any]:
     """The request's JSON object (``like`` this); raises ``InputError`` (``TooLarge``) that says what is wrong with it."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > LARGEST_BYTES:
-            raise errors.TooLarge(f"the body is larger than {LARGEST_BYTES} bytes", "send less in one call")
-        parts.append(part)
+    parts = [part async for part in request.stream()]
     try:
         body = json.loads(b"".join(parts))
     except (ValueError, RecursionError) as error:

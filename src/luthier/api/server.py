@@ -6,58 +6,65 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from luthier.api import errors, predictions
+from luthier.api import errors, routes
+from luthier.api.access import Access, Open
 from luthier.api.measures import Measures
 from luthier.api.requests import Requests
+from luthier.api.tenants import Served, Tenants
 from luthier.core.errors import LuthierError
-from luthier.stages.serve.host import Deployments, Host
-from luthier.stages.serve.recorder import Appends
 
 
-class Served(Protocol):
-    """What a server needs: ``app.service.Service`` has it, and so has anything with these two."""
+def create_app(
+    service: Served, *, access: Access | None = None, workers: int = 0, samples: Path | None = None, keep_text: bool = False
+) -> FastAPI:
+    """The ASGI app. ``access``: who may do what (none: everybody everything, for a process of one's own); ``workers``: inferences at once
+    (0: one a core); ``samples``: folder of the drift samples that watch reads; ``keep_text``: the journal keeps the texts too, personal
+    data masked.
 
-    @property
-    def endpoints(self) -> Deployments:
-        """What is deployed."""
-
-    @property
-    def journal(self) -> Appends:
-        """Where answers are kept."""
-
-
-def create_app(service: Served, *, workers: int = 0, samples: Path | None = None, keep_text: bool = False) -> FastAPI:
-    """The ASGI app. ``workers``: inferences at once (0: one a core); ``samples``: folder of the drift samples that watch reads;
-    ``keep_text``: the journal keeps the texts too, personal data masked.
-
-    The endpoints are opened when this is called, so a server that listens can answer.
+    The endpoints of the workspace ``default`` are opened when this is called, so a server that listens can answer.
     """
-    host = Host(service.endpoints, service.journal, workers=workers, samples=samples, keep_text=keep_text)
-    measures = Measures(host)
+    tenants = Tenants(service, workers=workers, samples=samples, keep_text=keep_text)
+    measures = Measures(tenants)
+    tenants.host()
     # The interpreter hands its lock over every 5 ms by default: as long as a whole inference. Half a millisecond keeps workers fed.
     sys.setswitchinterval(0.0005)
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        await run_in_threadpool(host.close)
+        await run_in_threadpool(tenants.close)
 
     # The documentation pages would load scripts from the network: the machine-readable description is enough.
-    app = FastAPI(title="Luthier", version="1", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json", lifespan=life)
-    app.state.host = host
+    app = FastAPI(
+        title="Luthier",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        lifespan=life,
+        generate_unique_id_function=_operation,
+    )
+    app.state.tenants, app.state.measures, app.state.access = tenants, measures, access or Open()
     app.add_middleware(Requests, measures=measures)
-    app.include_router(predictions.router(host, measures))
+    routes.include(app)
     _add_errors(app)
-    _add_health(app, host, measures)
+    _add_health(app, tenants, measures)
     return app
+
+
+def _operation(route: APIRoute) -> str:
+    """An operation's id: its method and address, which no other has."""
+    method = min(route.methods or {"get"}).lower()
+    return f"{method}{route.path_format}".replace("/", "_").replace("{", "").replace("}", "")
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -68,7 +75,7 @@ def _add_errors(app: FastAPI) -> None:
         app.add_exception_handler(kind, answer)
 
 
-def _add_health(app: FastAPI, host: Host, measures: Measures) -> None:
+def _add_health(app: FastAPI, tenants: Tenants, measures: Measures) -> None:
     @app.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:
         """The process lives."""
@@ -77,6 +84,7 @@ def _add_health(app: FastAPI, host: Host, measures: Measures) -> None:
     @app.get("/readyz", tags=["health"])
     async def readyz() -> Response:
         """Something is deployed, and everything deployed is open."""
+        host = tenants.host()
         body: dict[str, Any] = {"ready": host.ready, "endpoints": [one.info.name for one in host.all()], "problems": host.problems}
         return JSONResponse(body, 200 if host.ready else 503)
 

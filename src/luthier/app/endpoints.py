@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import ColumnElement, Engine, and_, delete, insert, select
 
 from luthier.core.errors import InputError, UnknownName
-from luthier.store.database import ENDPOINTS
+from luthier.store.tables import ENDPOINTS
 from luthier.store.workspace import Workspace
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
@@ -42,10 +42,15 @@ class Endpoints:
         self.engine = engine
         self.workspace = workspace
 
+    def _is(self, name: str) -> ColumnElement[bool]:
+        return and_(ENDPOINTS.c.workspace == self.workspace.name, ENDPOINTS.c.name == name)
+
     def list(self) -> list[EndpointInfo]:
         """All endpoints by name."""
         with self.engine.connect() as connection:
-            rows = connection.execute(select(ENDPOINTS).order_by(ENDPOINTS.c.name)).all()
+            rows = connection.execute(
+                select(ENDPOINTS).where(ENDPOINTS.c.workspace == self.workspace.name).order_by(ENDPOINTS.c.name)
+            ).all()
         root = self.workspace.artifacts.root
         return [EndpointInfo(row.name, row.task, row.export, row.evaluation, row.model, root / row.export, row.deployed_at) for row in rows]
 
@@ -59,9 +64,17 @@ class Endpoints:
     def put(self, name: str, *, task: str, export: str, evaluation: str, model: str) -> EndpointInfo:
         """Makes the endpoint answer with another export, in one transaction."""
         check_name(name)
-        row = {"name": name, "task": task, "export": export, "evaluation": evaluation, "model": model, "deployed_at": time.time()}
+        row = {
+            "workspace": self.workspace.name,
+            "name": name,
+            "task": task,
+            "export": export,
+            "evaluation": evaluation,
+            "model": model,
+            "deployed_at": time.time(),
+        }
         with self.engine.begin() as connection:
-            connection.execute(delete(ENDPOINTS).where(ENDPOINTS.c.name == name))
+            connection.execute(delete(ENDPOINTS).where(self._is(name)))
             connection.execute(insert(ENDPOINTS), [row])
         return self.get(name)
 
@@ -69,4 +82,4 @@ class Endpoints:
         """Takes the endpoint away; raises ``UnknownName``."""
         self.get(name)
         with self.engine.begin() as connection:
-            connection.execute(delete(ENDPOINTS).where(ENDPOINTS.c.name == name))
+            connection.execute(delete(ENDPOINTS).where(self._is(name)))

@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import psutil
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import ColumnElement, Engine, and_, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from luthier.core.errors import Conflict
 from luthier.core.job import State, may_move
-from luthier.store.database import JOBS
+from luthier.store.tables import JOBS
 
 LEASE_S = 30.0
 
@@ -52,8 +52,12 @@ def _taken(stage: str, run: str) -> Conflict:
 class Leases:
     """The jobs table, seen as leases."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, workspace: str = "default") -> None:
         self.engine = engine
+        self.workspace = workspace
+
+    def _is(self, job: str) -> ColumnElement[bool]:
+        return and_(JOBS.c.workspace == self.workspace, JOBS.c.id == job)
 
     @contextlib.contextmanager
     def held(self, job: str, run: str, stage: str) -> Iterator[str]:
@@ -73,9 +77,9 @@ class Leases:
         token, now = secrets.token_hex(8), time.time()
         lease = {"lease_owner": owner(), "lease_token": token, "lease_expires_at": now + LEASE_S, "updated_at": now}
         with self.engine.begin() as connection:
-            row = connection.execute(select(JOBS).where(JOBS.c.id == job)).first()
+            row = connection.execute(select(JOBS).where(self._is(job))).first()
             if row is None:
-                fresh = {"id": job, "run": run, "stage": stage, "state": "queued", "artifact": "", "error": {}}
+                fresh = {"workspace": self.workspace, "id": job, "run": run, "stage": stage, "state": "queued", "artifact": "", "error": {}}
                 try:
                     connection.execute(insert(JOBS), [fresh | lease])
                 except IntegrityError:  # another process wrote the row since the look above
@@ -87,7 +91,7 @@ class Leases:
                     "wait until it ends, or give this run another name or LUTHIER_HOME",
                 )
             done = connection.execute(
-                update(JOBS).where(JOBS.c.id == job, JOBS.c.lease_token == row.lease_token).values(run=run, state="queued", **lease)
+                update(JOBS).where(self._is(job), JOBS.c.lease_token == row.lease_token).values(run=run, state="queued", **lease)
             )
             if done.rowcount != 1:
                 raise _taken(stage, run)
@@ -99,13 +103,13 @@ class Leases:
 
     def _change(self, job: str, token: str, values: dict[str, Any]) -> bool:
         with self.engine.begin() as connection:
-            done = connection.execute(update(JOBS).where(JOBS.c.id == job, JOBS.c.lease_token == token).values(**values))
+            done = connection.execute(update(JOBS).where(self._is(job), JOBS.c.lease_token == token).values(**values))
         return bool(done.rowcount == 1)
 
     def move(self, job: str, token: str, new: State, **values: Any) -> State:
         """Moves the job to ``new`` if that is legal and the token still matches; gives the state it had. Raises ``Conflict`` otherwise."""
         with self.engine.connect() as connection:
-            old: State = connection.execute(select(JOBS.c.state).where(JOBS.c.id == job)).scalar_one()
+            old: State = connection.execute(select(JOBS.c.state).where(self._is(job))).scalar_one()
         if not may_move(old, new):
             raise Conflict(f"job {job} is {old} and cannot become {new}")
         if not self._change(job, token, {"state": new, "updated_at": time.time(), **values}):
@@ -114,6 +118,6 @@ class Leases:
 
     def all(self, run: str = "") -> list[dict[str, Any]]:
         """Every job as a dictionary, newest first."""
-        query = select(JOBS).order_by(JOBS.c.updated_at.desc())
+        query = select(JOBS).where(JOBS.c.workspace == self.workspace).order_by(JOBS.c.updated_at.desc())
         with self.engine.connect() as connection:
             return [dict(row._mapping) for row in connection.execute(query.where(JOBS.c.run == run) if run else query)]

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import ColumnElement, and_, insert, select, update
 
 from luthier.app.endpoints import EndpointInfo, Endpoints, check_name
 from luthier.app.leases import Leases
@@ -31,9 +31,9 @@ from luthier.core.plan import Plan
 from luthier.core.spec import Spec
 from luthier.core.types import Artifact
 from luthier.store import files
-from luthier.store.database import RUNS
 from luthier.store.journal import Journal
-from luthier.store.workspace import Workspace
+from luthier.store.tables import RUNS
+from luthier.store.workspace import DEFAULT, Workspace
 
 if TYPE_CHECKING:
     from luthier.stages.watch.summary import WatchSummary
@@ -57,8 +57,8 @@ class RunResult:
 class Service:
     """Luthier in one workspace. ``sinks`` are functions that take every event."""
 
-    def __init__(self, home: str | Path = "", sinks: Sequence[Callable[[Event], None]] = ()) -> None:
-        self.workspace = Workspace(home)
+    def __init__(self, home: str | Path = "", sinks: Sequence[Callable[[Event], None]] = (), workspace: str = DEFAULT) -> None:
+        self.workspace = Workspace(home, workspace)
         self.sinks = list(sinks)
         self._about = ""
         self._last_progress = 0.0
@@ -66,7 +66,7 @@ class Service:
     @cached_property
     def journal(self) -> Journal:
         """The journal of the workspace."""
-        return Journal(self.workspace.engine())
+        return Journal(self.workspace.engine(), self.workspace.name)
 
     @cached_property
     def endpoints(self) -> Endpoints:
@@ -76,7 +76,7 @@ class Service:
     @cached_property
     def leases(self) -> Leases:
         """The jobs of the workspace."""
-        return Leases(self.workspace.engine())
+        return Leases(self.workspace.engine(), self.workspace.name)
 
     @cached_property
     def _runner(self) -> Runner:
@@ -128,17 +128,27 @@ class Service:
 
     def _begin(self, run: str, plan: Plan) -> None:
         self._about = run
-        row = {"id": run, "name": plan.name, "state": "running", "plan": plan.model_dump(mode="json"), "created_at": time.time()}
+        row = {
+            "workspace": self.workspace.name,
+            "id": run,
+            "name": plan.name,
+            "state": "running",
+            "plan": plan.model_dump(mode="json"),
+            "created_at": time.time(),
+        }
         with self.workspace.engine().begin() as connection:
-            again = update(RUNS).where(RUNS.c.id == run).values(state="running", plan=row["plan"], finished_at=0.0)
+            again = update(RUNS).where(self._is(run)).values(state="running", plan=row["plan"], finished_at=0.0)
             resumed = connection.execute(again).rowcount > 0
             if not resumed:
                 connection.execute(insert(RUNS), [row | {"finished_at": 0.0}])
         self.emit(RunStarted(run=run, resumed=resumed))
 
+    def _is(self, run: str) -> ColumnElement[bool]:
+        return and_(RUNS.c.workspace == self.workspace.name, RUNS.c.id == run)
+
     def _end(self, run: str, state: str) -> None:
         with self.workspace.engine().begin() as connection:
-            connection.execute(update(RUNS).where(RUNS.c.id == run).values(state=state, finished_at=time.time()))
+            connection.execute(update(RUNS).where(self._is(run)).values(state=state, finished_at=time.time()))
 
     def _base(self, plan: Plan) -> dict[str, str]:
         return {"base": str(cards.locate(cards.find(plan.model)))}
@@ -218,10 +228,8 @@ class Service:
 
     def runs(self) -> list[dict[str, Any]]:
         """Every run, newest first."""
-        from sqlalchemy import select
-
         with self.workspace.engine().connect() as connection:
-            rows = connection.execute(select(RUNS).order_by(RUNS.c.created_at.desc())).all()
+            rows = connection.execute(select(RUNS).where(RUNS.c.workspace == self.workspace.name).order_by(RUNS.c.created_at.desc())).all()
         return [dict(row._mapping) | {"jobs": self.leases.all(row.id)} for row in rows]
 
     # -- endpoints ------------------------------------------------------------------------------------------------

@@ -11,7 +11,11 @@ LuthierError
 ├── Conflict (RuntimeError)            somebody else holds it (two runs in one folder)
 ├── Damaged (OSError)                  a file is torn, altered or missing
 ├── UnsafeFile (PermissionError)       pickle, path escape, remote code: refused
+├── Unauthorized (PermissionError)     no key, or one that is not valid (any more)
+├── Forbidden (PermissionError)        the key may not do that
 ├── Overloaded (RuntimeError)          too many requests at once; try again in a moment
+├── RateLimited (RuntimeError)         this key asked more often than it may; says when to try again
+├── QuotaExceeded (RuntimeError)       the workspace holds as much as it may (storage, jobs)
 ├── NoSpace (OSError)                  the disk is full; what was finished is kept
 └── JobFailed (RuntimeError)           a stage ended with an error; carries the stage's own words
 """
@@ -137,11 +141,40 @@ class UnsafeFile(LuthierError, PermissionError):
     code = "unsafe_file"
 
 
+class Unauthorized(LuthierError, PermissionError):
+    """No key was sent, or one that is unknown, expired or revoked."""
+
+    code = "invalid_api_key"
+
+
+class Forbidden(LuthierError, PermissionError):
+    """The key is valid and may not do that."""
+
+    code = "forbidden"
+
+
 class Overloaded(LuthierError, RuntimeError):
     """Too many requests wait already; ``retry_after_s`` says when to try again."""
 
     code = "overloaded"
     retry_after_s = 1
+
+
+class RateLimited(LuthierError, RuntimeError):
+    """A key asked more often than it may; ``retry_after_s`` says when to try again."""
+
+    code = "rate_limit_exceeded"
+    carries = ("retry_after_s",)
+
+    def __init__(self, message: str, hint: str = "", retry_after_s: int = 1) -> None:
+        super().__init__(message, hint)
+        self.retry_after_s = retry_after_s
+
+
+class QuotaExceeded(LuthierError, RuntimeError):
+    """The workspace holds as much as it may; waiting does not help, deleting does."""
+
+    code = "insufficient_quota"
 
 
 class NoSpace(LuthierError, OSError):
@@ -164,8 +197,8 @@ class JobFailed(LuthierError, RuntimeError):
 _KINDS: dict[str, type[LuthierError]] = {
     kind.code: kind
     for kind in (
-        InputError, RowError, SpecError, UnknownName, MissingExtra, NotPossible, GateRefused, Conflict, Damaged, UnsafeFile, Overloaded,
-        NoSpace,
+        InputError, RowError, SpecError, UnknownName, MissingExtra, NotPossible, GateRefused, Conflict, Damaged, UnsafeFile, Unauthorized,
+        Forbidden, Overloaded, RateLimited, QuotaExceeded, NoSpace,
     )
 }  # fmt: skip
 
@@ -180,5 +213,6 @@ def from_json(data: dict[str, Any]) -> LuthierError:
     error = kind.__new__(kind)
     LuthierError.__init__(error, message, hint)
     for name in kind.carries:
-        setattr(error, name, str(data.get(name, "")))
+        value = data.get(name, "")
+        setattr(error, name, value if isinstance(value, int) else str(value))
     return error

@@ -1,4 +1,4 @@
-"""The one database: SQLite by default, anything SQLAlchemy speaks by address; its tables, and bringing them up to date."""
+"""The one database: SQLite by default, anything SQLAlchemy speaks by address; brings its tables (``store.tables``) up to date."""
 
 from __future__ import annotations
 
@@ -8,64 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, Column, Engine, Float, Index, Integer, MetaData, String, Table, create_engine, event, inspect, text
+from sqlalchemy import Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from luthier.core.errors import Conflict, Damaged, InputError, NoSpace
 from luthier.store.locks import locked
 
-METADATA = MetaData()
-
-RUNS = Table(
-    "runs",
-    METADATA,
-    Column("id", String, primary_key=True),
-    Column("name", String, nullable=False),
-    Column("state", String, nullable=False),
-    Column("plan", JSON, nullable=False),
-    Column("created_at", Float, nullable=False),
-    Column("finished_at", Float, nullable=False, default=0.0),
-)
-
-JOBS = Table(
-    "jobs",
-    METADATA,
-    Column("id", String, primary_key=True),
-    Column("run", String, nullable=False),
-    Column("stage", String, nullable=False),
-    Column("state", String, nullable=False),
-    Column("artifact", String, nullable=False, default=""),
-    Column("error", JSON, nullable=False, default=dict),
-    Column("lease_owner", String, nullable=False, default=""),
-    Column("lease_token", String, nullable=False, default=""),
-    Column("lease_expires_at", Float, nullable=False, default=0.0),
-    Column("updated_at", Float, nullable=False),
-)
-
-ENDPOINTS = Table(
-    "endpoints",
-    METADATA,
-    Column("name", String, primary_key=True),
-    Column("task", String, nullable=False),
-    Column("export", String, nullable=False),
-    Column("evaluation", String, nullable=False),
-    Column("model", String, nullable=False),
-    Column("deployed_at", Float, nullable=False),
-)
-
-EVENTS = Table(
-    "events",
-    METADATA,
-    Column("seq", Integer, primary_key=True, autoincrement=True),
-    Column("at", Float, nullable=False),
-    Column("name", String, nullable=False),
-    Column("subject", String, nullable=False, default=""),
-    Column("body", String, nullable=False),
-    Index("events_by_subject", "subject", "name", "seq"),
-    sqlite_autoincrement=True,
-)
-
-NEWEST = "0001"
+NEWEST = "0002"
 """The revision that this version's tables have (the last file in ``migrations/versions``)."""
 
 _ADDRESS = "set LUTHIER_DATABASE to an address such as sqlite:////folder/that/is/there/luthier.db"

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, Select, insert, select
 
 from luthier.core.events import Event
-from luthier.store.database import EVENTS
+from luthier.store.tables import EVENTS
 
 
 class Entry(NamedTuple):
@@ -32,25 +32,35 @@ def subject(event: Event) -> str:
 
 
 class Journal:
-    """Appends and reads; safe from several processes and threads."""
+    """Appends and reads what belongs to one workspace; safe from several processes and threads."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, workspace: str = "default") -> None:
         self.engine = engine
+        self.workspace = workspace
 
     def append(self, events: Sequence[Event], about: str = "") -> None:
         """Writes the events in one transaction. ``about`` is the subject of those that name none."""
         if not events:
             return
         rows = [
-            {"at": e.at, "name": e.name, "subject": subject(e) or about, "body": json.dumps(e.as_json(), ensure_ascii=False)}
+            {
+                "workspace": self.workspace,
+                "at": e.at,
+                "name": e.name,
+                "subject": subject(e) or about,
+                "body": json.dumps(e.as_json(), ensure_ascii=False),
+            }
             for e in events
         ]
         with self.engine.begin() as connection:
             connection.execute(insert(EVENTS), rows)
 
+    def _mine(self) -> Select[Any]:
+        return select(EVENTS).where(EVENTS.c.workspace == self.workspace)
+
     def read(self, after: int = 0, limit: int = 1000, *, about: str = "", names: Sequence[str] = (), since: float = 0.0) -> list[Entry]:
         """At most ``limit`` entries with ``seq > after``, oldest first, filtered by subject, event names and time."""
-        query = select(EVENTS).where(EVENTS.c.seq > after).order_by(EVENTS.c.seq).limit(limit)
+        query = self._mine().where(EVENTS.c.seq > after).order_by(EVENTS.c.seq).limit(limit)
         if about:
             query = query.where(EVENTS.c.subject == about)
         if names:
@@ -66,9 +76,11 @@ class Journal:
             yield from page
             after = page[-1].seq
 
-    def last(self, count: int, *, about: str = "", names: Sequence[str] = ()) -> list[Entry]:
-        """The newest ``count`` matching entries, oldest first."""
-        query = select(EVENTS).order_by(EVENTS.c.seq.desc()).limit(count)
+    def last(self, count: int, *, about: str = "", names: Sequence[str] = (), before: int = 0) -> list[Entry]:
+        """The newest ``count`` matching entries (of those with ``seq < before``, where that is given), oldest first."""
+        query = self._mine().order_by(EVENTS.c.seq.desc()).limit(count)
+        if before:
+            query = query.where(EVENTS.c.seq < before)
         if about:
             query = query.where(EVENTS.c.subject == about)
         if names:

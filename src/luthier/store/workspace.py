@@ -1,5 +1,8 @@
 """Where everything of one team lies: ``.luthier`` in the current folder, or what ``LUTHIER_HOME`` names.
 
+One server can hold several workspaces that cannot see each other: ``default`` is the folder itself, another one is
+``workspaces/{name}`` below it. They share the database (each row says whose it is).
+
 ``artifacts/`` whole results; ``work/`` half-finished ones, a folder a job; ``cache/`` what can be made anew;
 ``luthier.db`` state and journal.
 """
@@ -7,6 +10,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +18,24 @@ from luthier.core.errors import InputError
 from luthier.store import files
 from luthier.store.artifacts import Artifacts
 
+DEFAULT = "default"
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+
+
+def check_name(name: str) -> None:
+    """Raises ``InputError`` when a workspace cannot be called so (the name is a folder, and part of addresses)."""
+    if not NAME.fullmatch(name):
+        raise InputError(f"{name!r} cannot name a workspace", "use small letters, digits, '-' and '_', at most 40")
+
 
 class Workspace:
     """The folders and the database of one workspace; makes them when they are not there."""
 
-    def __init__(self, home: str | Path = "") -> None:
-        self.home = Path(home or os.environ.get("LUTHIER_HOME", "") or ".luthier").absolute()
+    def __init__(self, home: str | Path = "", name: str = DEFAULT) -> None:
+        check_name(name)
+        self.name = name
+        self.root = Path(home or os.environ.get("LUTHIER_HOME", "") or ".luthier").absolute()
+        self.home = self.root if name == DEFAULT else self.root / "workspaces" / name
         try:
             for folder in (self.home, self.work, self.cache):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +61,7 @@ class Workspace:
     @property
     def database(self) -> str:
         """The database's address: ``LUTHIER_DATABASE``, or a SQLite file in the workspace."""
-        return os.environ.get("LUTHIER_DATABASE", "") or f"sqlite:///{self.home / 'luthier.db'}"
+        return os.environ.get("LUTHIER_DATABASE", "") or f"sqlite:///{self.root / 'luthier.db'}"
 
     def engine(self) -> Any:
         """The SQLAlchemy engine, tables up to date."""
@@ -57,7 +73,7 @@ class Workspace:
         """The journal."""
         from luthier.store.journal import Journal
 
-        return Journal(self.engine())
+        return Journal(self.engine(), self.name)
 
     def sweep(self) -> int:
         """Removes what killed writers left; how many things."""

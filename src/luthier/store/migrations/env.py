@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from luthier.store.database import METADATA
+from luthier.store.tables import METADATA
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA, transactional_ddl=True)
 with context.begin_transaction():

@@ -1,0 +1,304 @@
+"""The tables of the one database. Everything that belongs to somebody carries its workspace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, MetaData, String, Table
+
+METADATA = MetaData()
+
+
+def _text(name: str, default: str | None = "", *, unique: bool | None = None) -> Column[Any]:
+    """A text that is always there; with ``None`` as the default it must be given."""
+    if default is None:
+        return Column(name, String, nullable=False, unique=unique)
+    return Column(name, String, nullable=False, default=default)
+
+
+def _time(name: str) -> Column[Any]:
+    """Seconds since 1970; 0: never."""
+    return Column(name, Float, nullable=False, default=0.0)
+
+
+def _data(name: str, default: Any = dict) -> Column[Any]:
+    return Column(name, JSON, nullable=False, default=default)
+
+
+def _count(name: str) -> Column[Any]:
+    return Column(name, BigInteger, nullable=False, default=0)
+
+
+def _lease() -> tuple[Column[Any], ...]:
+    """Who works on the row, until when; a change applies only while the token still matches."""
+    return _text("lease_owner"), _text("lease_token"), _time("lease_expires_at")
+
+
+RUNS = Table(
+    "runs",
+    METADATA,
+    Column("workspace", String, primary_key=True, default="default"),
+    Column("id", String, primary_key=True),
+    _text("name", None),
+    _text("state", None),
+    Column("plan", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+    _time("finished_at"),
+)
+
+JOBS = Table(
+    "jobs",
+    METADATA,
+    Column("workspace", String, primary_key=True, default="default"),
+    Column("id", String, primary_key=True),
+    _text("run", None),
+    _text("stage", None),
+    _text("state", None),
+    _text("artifact"),
+    _data("error"),
+    *_lease(),
+    Column("updated_at", Float, nullable=False),
+)
+
+ENDPOINTS = Table(
+    "endpoints",
+    METADATA,
+    Column("workspace", String, primary_key=True, default="default"),
+    Column("name", String, primary_key=True),
+    _text("task", None),
+    _text("export", None),
+    _text("evaluation", None),
+    _text("model", None),
+    Column("deployed_at", Float, nullable=False),
+)
+
+EVENTS = Table(
+    "events",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    _text("name", None),
+    _text("subject"),
+    _text("body", None),
+    Column("workspace", String, nullable=False, default="default", server_default="default"),
+    Index("events_by_subject", "subject", "name", "seq"),
+    Index("events_by_workspace", "workspace", "seq"),
+    sqlite_autoincrement=True,
+)
+
+WORKSPACES = Table("workspaces", METADATA, Column("name", String, primary_key=True), _time("created_at"), _data("settings"))
+
+KEYS = Table(
+    "keys",
+    METADATA,
+    Column("id", String, primary_key=True),
+    _text("workspace", None),
+    _text("name"),
+    _text("digest", None, unique=True),
+    _text("prefix", None),
+    _data("scopes", list),
+    _data("limits"),
+    _time("created_at"),
+    _time("expires_at"),
+    _time("last_used_at"),
+    _time("revoked_at"),
+    Index("keys_by_workspace", "workspace", "created_at"),
+)
+"""API keys: ``digest`` is the hash, ``prefix`` what people recognise a key by; the key itself is kept nowhere."""
+
+FILES = Table(
+    "files",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    _text("id", None, unique=True),
+    _text("workspace", None),
+    _text("filename", None),
+    _text("purpose", None),
+    _count("size_bytes"),
+    _text("sha256"),
+    _text("blob"),
+    _text("status", None),
+    _text("status_details"),
+    _data("facts"),
+    _time("created_at"),
+    _time("expires_at"),
+    *_lease(),
+    Index("files_by_workspace", "workspace", "seq"),
+    Index("files_by_purpose", "workspace", "purpose", "seq"),
+    Index("files_by_expiry", "expires_at"),
+    Index("files_by_status", "status", "seq"),
+    sqlite_autoincrement=True,
+)
+
+UPLOADS = Table(
+    "uploads",
+    METADATA,
+    Column("id", String, primary_key=True),
+    _text("workspace", None),
+    _text("filename", None),
+    _text("purpose", None),
+    _text("mime_type"),
+    _count("size_bytes"),
+    _text("state", None),
+    _text("file"),
+    _data("expires_after"),
+    _time("created_at"),
+    _time("expires_at"),
+)
+
+PARTS = Table(
+    "upload_parts",
+    METADATA,
+    Column("id", String, primary_key=True),
+    _text("upload", None),
+    _count("size_bytes"),
+    _text("blob", None),
+    _time("created_at"),
+    Index("upload_parts_by_upload", "upload"),
+)
+
+TUNINGS = Table(
+    "fine_tuning_jobs",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    _text("id", None, unique=True),
+    _text("workspace", None),
+    _text("state", None),
+    _text("wish"),
+    _text("model", None),
+    _text("training_file", None),
+    _text("validation_file"),
+    _text("suffix"),
+    Column("seed", BigInteger, nullable=False),
+    _data("request"),
+    _data("spec"),
+    _data("method"),
+    _data("hyperparameters"),
+    _data("metadata"),
+    _data("integrations", list),
+    _data("error"),
+    _text("fine_tuned_model"),
+    _data("result_files", list),
+    _data("results"),
+    _count("trained_tokens"),
+    Column("priority", Integer, nullable=False, default=0),
+    _data("needs"),
+    _text("idempotency"),
+    Column("attempts", Integer, nullable=False, default=0),
+    _time("created_at"),
+    _time("started_at"),
+    _time("finished_at"),
+    _time("estimated_finish"),
+    *_lease(),
+    Index("fine_tuning_jobs_by_workspace", "workspace", "seq"),
+    Index("fine_tuning_jobs_by_state", "state", "priority", "seq"),
+    Index("fine_tuning_jobs_by_file", "training_file"),
+    Index("fine_tuning_jobs_by_validation_file", "validation_file"),
+    Index("fine_tuning_jobs_by_idempotency", "workspace", "idempotency"),
+    sqlite_autoincrement=True,
+)
+"""Fine-tuning jobs. ``request`` is what the caller sent, ``spec`` the recipe made of it, ``results`` the evaluation block; ``wish`` is
+"cancel" or "pause" while the runner has not acted on it yet; ``needs`` is what it takes of the machine (cpu, memory_bytes, gpu)."""
+
+TUNING_METADATA = Table(
+    "fine_tuning_metadata",
+    METADATA,
+    Column("job_seq", Integer, primary_key=True),
+    Column("key", String, primary_key=True),
+    _text("value", None),
+    _text("workspace", None),
+    Index("fine_tuning_metadata_by_value", "workspace", "key", "value", "job_seq"),
+)
+
+CHECKPOINTS = Table(
+    "checkpoints",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    _text("id", None, unique=True),
+    _text("workspace", None),
+    _text("job", None),
+    _text("name", None),
+    _text("artifact"),
+    _count("step"),
+    _data("metrics"),
+    _time("created_at"),
+    Index("checkpoints_by_job", "job", "step", unique=True),
+    Index("checkpoints_by_name", "workspace", "name"),
+    sqlite_autoincrement=True,
+)
+
+TUNED_MODELS = Table(
+    "tuned_models",
+    METADATA,
+    Column("workspace", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    _text("job"),
+    _text("base", None),
+    _text("task", None),
+    _text("model", None),
+    _text("evaluation"),
+    _text("export"),
+    _time("created_at"),
+)
+"""Models by the names that callers use (``ft:...``): which artifacts are behind each; ``export`` is empty until it was exported."""
+
+DEPLOYMENTS = Table(
+    "deployments",
+    METADATA,
+    Column("workspace", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    _text("model", None),
+    _text("state", None),
+    _data("sku"),
+    _data("properties"),
+    _data("error"),
+    _time("created_at"),
+    *_lease(),
+    Index("deployments_by_state", "state"),
+)
+"""What was asked to be deployed, by the resource manager's call; ``endpoints`` holds what answers."""
+
+WEBHOOKS = Table(
+    "webhooks",
+    METADATA,
+    Column("id", String, primary_key=True),
+    _text("workspace", None),
+    _text("name"),
+    _text("url", None),
+    _data("events", list),
+    _text("secret", None),
+    _text("state", "enabled"),
+    _time("created_at"),
+    Index("webhooks_by_workspace", "workspace", "created_at"),
+)
+
+DELIVERIES = Table(
+    "deliveries",
+    METADATA,
+    Column("id", String, primary_key=True),
+    _text("workspace", None),
+    _text("webhook", None),
+    _data("event"),
+    _text("state", None),
+    Column("attempts", Integer, nullable=False, default=0),
+    _text("last_error"),
+    _time("created_at"),
+    _time("next_at"),
+    *_lease(),
+    Index("deliveries_by_state", "state", "next_at"),
+)
+
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("at", Float, nullable=False),
+    _text("workspace", None),
+    _text("key"),
+    _text("action", None),
+    _text("object"),
+    _text("request_id"),
+    Column("status", Integer, nullable=False, default=0),
+    Index("audit_by_workspace", "workspace", "seq"),
+    sqlite_autoincrement=True,
+)
