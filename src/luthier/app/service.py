@@ -36,6 +36,12 @@ from luthier.store.tables import RUNS
 from luthier.store.workspace import DEFAULT, Workspace
 
 if TYPE_CHECKING:
+    from luthier.app.deployments import Deployments
+    from luthier.app.files import Files
+    from luthier.app.fine_tuning import FineTuning
+    from luthier.app.models import Models
+    from luthier.app.uploads import Uploads
+    from luthier.app.webhooks import Webhooks
     from luthier.stages.watch.summary import WatchSummary
 
 
@@ -77,6 +83,48 @@ class Service:
     def leases(self) -> Leases:
         """The jobs of the workspace."""
         return Leases(self.workspace.engine(), self.workspace.name)
+
+    @cached_property
+    def files(self) -> Files:
+        """Uploaded files."""
+        from luthier.app.files import Files
+
+        return Files(self.workspace)
+
+    @cached_property
+    def uploads(self) -> Uploads:
+        """Files that come in parts."""
+        from luthier.app.uploads import Uploads
+
+        return Uploads(self.workspace, self.files)
+
+    @cached_property
+    def fine_tuning(self) -> FineTuning:
+        """Fine-tuning jobs."""
+        from luthier.app.fine_tuning import FineTuning
+
+        return FineTuning(self)
+
+    @cached_property
+    def models(self) -> Models:
+        """Everything that can be asked or tuned, by name."""
+        from luthier.app.models import Models
+
+        return Models(self)
+
+    @cached_property
+    def deployments(self) -> Deployments:
+        """What the resource manager was asked to deploy."""
+        from luthier.app.deployments import Deployments
+
+        return Deployments(self)
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """Who is told when a job ends."""
+        from luthier.app.webhooks import Webhooks
+
+        return Webhooks(self.workspace)
 
     @cached_property
     def _runner(self) -> Runner:
