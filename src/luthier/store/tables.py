@@ -267,8 +267,11 @@ WEBHOOKS = Table(
     _text("url", None),
     _data("events", list),
     _text("secret", None),
+    _text("old_secret"),
+    _time("old_secret_until"),
     _text("state", "enabled"),
     _time("created_at"),
+    _time("updated_at"),
     Index("webhooks_by_workspace", "workspace", "created_at"),
 )
 
@@ -286,6 +289,7 @@ DELIVERIES = Table(
     _time("next_at"),
     *_lease(),
     Index("deliveries_by_state", "state", "next_at"),
+    Index("deliveries_by_webhook", "webhook", "created_at"),
 )
 
 AUDIT = Table(

@@ -274,8 +274,11 @@ def _notices() -> None:
         sa.Column("url", sa.String, nullable=False),
         sa.Column("events", sa.JSON, nullable=False),
         sa.Column("secret", sa.String, nullable=False),
+        sa.Column("old_secret", sa.String, nullable=False),
+        sa.Column("old_secret_until", sa.Float, nullable=False),
         sa.Column("state", sa.String, nullable=False),
         sa.Column("created_at", sa.Float, nullable=False),
+        sa.Column("updated_at", sa.Float, nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
     _index("webhooks_by_workspace", "webhooks", ["workspace", "created_at"])
@@ -296,3 +299,4 @@ def _notices() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     _index("deliveries_by_state", "deliveries", ["state", "next_at"])
+    _index("deliveries_by_webhook", "deliveries", ["webhook", "created_at"])
