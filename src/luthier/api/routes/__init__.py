@@ -8,6 +8,8 @@ import pkgutil
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from luthier.api.described import FAILURES
+
 OPENAI = ("/v1", "/openai/v1", "/openai")
 """Where OpenAI's clients ask, and Azure's: ``/openai/v1`` and, with ``?api-version=``, ``/openai``."""
 
@@ -35,7 +37,7 @@ def _add(app: FastAPI, prefix: str, route: APIRoute, *, described: bool) -> None
         name=route.name,
         tags=list(route.tags),
         status_code=route.status_code,
-        responses=route.responses,
+        responses=FAILURES | route.responses,
         response_model=route.response_model,
         response_class=route.response_class,
         openapi_extra=route.openapi_extra,
