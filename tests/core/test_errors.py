@@ -26,6 +26,7 @@ STANDARD: dict[type[LuthierError], type[Exception]] = {
     errors.RateLimited: RuntimeError,
     errors.QuotaExceeded: RuntimeError,
     errors.NoSpace: OSError,
+    errors.Stopped: RuntimeError,
     errors.JobFailed: RuntimeError,
 }
 PLAIN = [c for c in STANDARD if c not in (RowError, SpecError, MissingExtra, errors.RateLimited)]

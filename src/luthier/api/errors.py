@@ -11,6 +11,7 @@ import json
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -31,6 +32,7 @@ STATUS: dict[type[errors.LuthierError], int] = {
     errors.Overloaded: 503,
     errors.Damaged: 500,
     errors.NoSpace: 507,
+    errors.Stopped: 500,
     errors.JobFailed: 500,
 }
 
@@ -38,6 +40,12 @@ TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_
 """OpenAI's words for the kinds of error; other 4xx are ``invalid_request_error``, 5xx are ``server_error``."""
 
 ALL = "see /openapi.json for every address and its methods"
+UNSTORABLE = (UnicodeError, OverflowError, DataError)
+"""What texts and numbers raise that no database takes: lone surrogates, NUL in PostgreSQL, integers of more than 64 bits."""
+
+AWAY = (OperationalError, InterfaceError)
+"""What SQLAlchemy raises when the database is away."""
+
 WORTH_REPEATING = (errors.Overloaded, errors.RateLimited)
 
 
@@ -62,6 +70,12 @@ def response(error: Exception) -> Response:
         first = error.errors()[0]
         param = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path", "header"))
         return _shaped(400, f"{param}: {first['msg']}" if param else first["msg"], "invalid_input", "see /openapi.json", param)
+    if isinstance(error, UNSTORABLE):
+        return _shaped(400, "a value cannot be kept: half a character, a NUL, or a number beyond all bounds", "invalid_input", "correct it")
+    if isinstance(error, AWAY):
+        said = _shaped(503, "the database cannot be reached right now", "database_away", "the request is worth repeating: nothing was lost")
+        said.headers["retry-after"] = "2"
+        return said
     if isinstance(error, HTTPException):
         codes = {404: "not_found", 405: "method_not_allowed"}
         return _shaped(error.status_code, str(error.detail), codes.get(error.status_code, "error"), ALL, "", dict(error.headers or {}))

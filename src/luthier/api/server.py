@@ -71,7 +71,7 @@ def _add_errors(app: FastAPI) -> None:
     async def answer(_request: Request, error: Exception) -> Response:
         return errors.response(error)
 
-    for kind in (LuthierError, RequestValidationError, HTTPException):
+    for kind in (LuthierError, RequestValidationError, HTTPException, *errors.UNSTORABLE, *errors.AWAY):
         app.add_exception_handler(kind, answer)
 
 

@@ -32,6 +32,11 @@ def owner() -> str:
     return f"{socket.gethostname()}:{pid}:{psutil.Process(pid).create_time():.0f}"
 
 
+def host_of(name: str) -> str:
+    """The machine of an owner."""
+    return name.partition(":")[0]
+
+
 def gone(name: str) -> bool:
     """Whether the owner is a process of this machine that runs no more."""
     host, _, rest = name.partition(":")

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -13,11 +14,11 @@ from typing import Any
 
 from luthier.app.leases import Leases
 from luthier.core import registry
-from luthier.core.errors import InputError, JobFailed, LuthierError, NotPossible, from_json
+from luthier.core.errors import InputError, JobFailed, LuthierError, NotPossible, Stopped, from_json
 from luthier.core.events import ArtifactWritten, Event, JobMoved, JobReused, StageFailed, StageFinished
 from luthier.core.job import KINDS, Job, State, job_key
 from luthier.core.plan import Plan, Stage
-from luthier.core.ports import Emit
+from luthier.core.ports import Emit, Handle
 from luthier.core.types import Artifact
 from luthier.store import files
 from luthier.store.workspace import Workspace
@@ -63,6 +64,15 @@ class Runner:
         self.workspace = workspace
         self.leases = leases
         self.emit = emit
+        self._stopping = threading.Event()
+        self._handle: Handle | None = None
+
+    def stop(self) -> None:
+        """Ends the stage that runs now in good order (from another thread); ``stage`` raises ``Stopped``, also when called again."""
+        self._stopping.set()
+        handle = self._handle
+        if handle is not None:
+            handle.cancel()
 
     def stage(self, stage: Stage, plan: Plan, run: str, parents: dict[str, Artifact], others: dict[str, str] | None = None) -> Artifact:
         """The artifact of a stage, made now or found. ``others`` are further input folders (``base``, ``current``, ``earlier``)."""
@@ -96,10 +106,11 @@ class Runner:
         return found
 
     def _do(self, job: Job, token: str) -> Artifact:
+        self._heed_stop(job.stage)
         self._move(job, token, "running")
         try:
             summary = self._execute(job)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Stopped):
             self._move(job, token, "queued")
             raise
         except Exception as error:
@@ -137,13 +148,23 @@ class Runner:
             self.emit(event)
 
         os.makedirs(job.work, exist_ok=True)
-        handle = executor.submit(job, take)
+        handle = self._handle = executor.submit(job, take)
+        if self._stopping.is_set():
+            handle.cancel()
         try:
             handle.wait()
         except BaseException:
             handle.cancel()
             raise
+        finally:
+            self._handle = None
+        if not any(isinstance(event, StageFinished) for event in ended):
+            self._heed_stop(job.stage)
         return _outcome(job, ended)
+
+    def _heed_stop(self, stage: str) -> None:
+        if self._stopping.is_set():
+            raise Stopped(f"{stage} was stopped", "start it again: it goes on where it was")
 
 
 def _outcome(job: Job, ended: list[Event]) -> dict[str, Any]:

@@ -140,6 +140,10 @@ class Service:
         for sink in self.sinks:
             sink(event)
 
+    def stop(self) -> None:
+        """Ends the stage that runs now in good order, from another thread; the one who waits for it gets ``Stopped``."""
+        self._runner.stop()
+
     # -- plan and run ---------------------------------------------------------------------------------------------
 
     def plan(self, spec: Spec, start: Artifact | None = None, *, check_memory: bool = True) -> Plan:
@@ -155,7 +159,7 @@ class Service:
     def run(self, plan: Plan) -> RunResult:
         """The whole path: prepare, train, evaluate, export, deploy. What is done already is reused; a killed run goes on."""
         run, start = run_id(plan), time.time()
-        self._begin(run, plan)
+        self.begin(run, plan)
         try:
             dataset = self.prepare(plan, run)
             model = self.train(plan, dataset, run)
@@ -167,14 +171,15 @@ class Service:
         except Conflict:
             raise  # somebody else is at it: the run is theirs
         except BaseException as error:
-            self._end(run, "cancelled" if isinstance(error, KeyboardInterrupt) else "failed")
+            self.end(run, "cancelled" if isinstance(error, KeyboardInterrupt) else "failed")
             raise
         result.seconds = time.time() - start
-        self._end(run, "succeeded")
+        self.end(run, "succeeded")
         self.emit(RunFinished(run=run, seconds=result.seconds))
         return result
 
-    def _begin(self, run: str, plan: Plan) -> None:
+    def begin(self, run: str, plan: Plan) -> None:
+        """Writes the run as running; what follows is journaled as its own."""
         self._about = run
         row = {
             "workspace": self.workspace.name,
@@ -194,7 +199,8 @@ class Service:
     def _is(self, run: str) -> ColumnElement[bool]:
         return and_(RUNS.c.workspace == self.workspace.name, RUNS.c.id == run)
 
-    def _end(self, run: str, state: str) -> None:
+    def end(self, run: str, state: str) -> None:
+        """Writes how a run ended."""
         with self.workspace.engine().begin() as connection:
             connection.execute(update(RUNS).where(self._is(run)).values(state=state, finished_at=time.time()))
 

@@ -17,6 +17,7 @@ LuthierError
 ├── RateLimited (RuntimeError)         this key asked more often than it may; says when to try again
 ├── QuotaExceeded (RuntimeError)       the workspace holds as much as it may (storage, jobs)
 ├── NoSpace (OSError)                  the disk is full; what was finished is kept
+├── Stopped (RuntimeError)             somebody asked the work to stop; what it reached is kept
 └── JobFailed (RuntimeError)           a stage ended with an error; carries the stage's own words
 """
 
@@ -183,6 +184,12 @@ class NoSpace(LuthierError, OSError):
     code = "no_space"
 
 
+class Stopped(LuthierError, RuntimeError):
+    """Somebody asked the work to stop; what it reached is kept."""
+
+    code = "stopped"
+
+
 class JobFailed(LuthierError, RuntimeError):
     """A stage ended with an error; ``cause_code`` is the code of the stage's own error."""
 
@@ -198,7 +205,7 @@ _KINDS: dict[str, type[LuthierError]] = {
     kind.code: kind
     for kind in (
         InputError, RowError, SpecError, UnknownName, MissingExtra, NotPossible, GateRefused, Conflict, Damaged, UnsafeFile, Unauthorized,
-        Forbidden, Overloaded, RateLimited, QuotaExceeded, NoSpace,
+        Forbidden, Overloaded, RateLimited, QuotaExceeded, NoSpace, Stopped,
     )
 }  # fmt: skip
 

@@ -95,6 +95,15 @@ class CheckpointWritten(Event):
     seconds: float
 
 
+class CheckpointKept(Event):
+    """A model as it was at a step is whole in the folder ``path``; ``figures`` are those of the validation at that step."""
+
+    name = "checkpoint.kept"
+    step: int
+    path: str
+    figures: dict[str, float] = Field(default_factory=dict)
+
+
 class CheckpointRefused(Event):
     """A checkpoint is damaged and was passed over; the one before it is used."""
 
@@ -199,6 +208,26 @@ class FeedbackGiven(Event):
     thumbs: Literal["up", "down", ""] = ""
     right: Any = None
     comment: str = ""
+
+
+class TuningSaid(Event):
+    """What a fine-tuning job tells its owner. ``type``: a ``message``, or ``metrics`` with figures in ``data``."""
+
+    name = "tuning.said"
+    job: str
+    level: Literal["info", "warn", "error"] = "info"
+    type: Literal["message", "metrics"] = "message"
+    message: str
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class TuningMoved(Event):
+    """A fine-tuning job changed its state."""
+
+    name = "tuning.moved"
+    job: str
+    old: str
+    new: str
 
 
 class DriftMeasured(Event):

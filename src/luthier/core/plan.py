@@ -79,6 +79,9 @@ class TrainPlan(Section):
     )
     metric: str = Field(default="", description="the metric that chooses the best checkpoint; empty: the task's own")
     patience: int = Field(default=3, ge=0, description="epochs without improvement before stopping; 0: never stop early")
+    keep_checkpoints: int = Field(
+        default=0, ge=0, description="how many of the last epochs' models are kept beside the final one, to be asked or deployed"
+    )
     checkpoint_s: float = Field(default=20.0, gt=0, description="seconds between checkpoints, at the most")
     max_tokens: int = Field(
         default=0, ge=0, description="longest input in tokens; 0: 99.5th percentile of the training texts, at most what the model takes"

@@ -18,6 +18,9 @@ from luthier.core.job import Job
 from luthier.core.ports import Emit
 from luthier.store import files
 
+CANCEL_S = 30.0
+"""Seconds that a stage may take to end in good order."""
+
 
 class Process:
     """A stage process. It holds a pipe to us: when we die, the pipe closes and it ends too."""
@@ -65,11 +68,11 @@ class Process:
         return code
 
     def cancel(self) -> None:
-        """SIGTERM, and after 5 s SIGKILL."""
+        """SIGTERM, which lets a training end its step and write a checkpoint; SIGKILL when that takes too long."""
         with contextlib.suppress(ProcessLookupError):
             self.process.terminate()
         try:
-            self.process.wait(timeout=5)
+            self.process.wait(timeout=CANCEL_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
 

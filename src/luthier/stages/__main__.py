@@ -18,6 +18,7 @@ from typing import Any
 from luthier.core.errors import LuthierError, NoSpace
 from luthier.core.events import Event, StageFailed, StageFinished
 from luthier.core.job import Job
+from luthier.stages import stopping
 from luthier.stages.parent import end_with_parent
 from luthier.stages.train.threads import environment
 from luthier.store import files
@@ -37,6 +38,7 @@ def main(path: str) -> int:
             events.write(json.dumps(event.as_json(), ensure_ascii=False) + "\n")
             events.flush()
 
+    stopping.listen()
     job = Job.model_validate_json(Path(path).read_text(encoding="utf-8"))
     os.environ.update(environment(job.plan))
     start = time.time()

@@ -77,6 +77,14 @@ class Artifacts:
         self._also(target, name, key)
         return _artifact(target, _read(target))
 
+    def forget(self, artifact: str) -> None:
+        """Removes an artifact that nothing was made of; one that is a parent stays."""
+        if any(artifact in found.parents for found in self.all()):
+            return
+        folder = self._folder(artifact)
+        if folder is not None:
+            _remove(folder)
+
     def also_named(self, artifact: str, name: str) -> None:
         """Makes the artifact known by this name too: the same work was asked for under another one."""
         self._also(Path(self.get(artifact).path), name, "")

@@ -7,6 +7,7 @@ checkpoint makes exactly the steps that an uninterrupted one makes.
 from __future__ import annotations
 
 import contextlib
+import copy
 import math
 import tempfile
 import time
@@ -18,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from luthier.core import registry
-from luthier.core.errors import NotPossible
+from luthier.core.errors import NotPossible, Stopped
 from luthier.core.events import NoteSaid, StageProgressed, StepFinished
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import Emit
 from luthier.core.types import Arrays, Item, content_id
+from luthier.stages import stopping
 from luthier.stages.inference import HIDDEN, answers, forward, gather, lengths_of, tensors
 from luthier.stages.train.batches import Course, course
 from luthier.stages.train.checkpoint import Checkpoints, Saved
@@ -114,7 +116,7 @@ class _Loop:
 
     def _fingerprint(self) -> str:
         sizes = [int(self.token_counts.sum()), len(self.train_items), len(self.validation)]
-        about = self.plan.model_dump(mode="json", exclude={"checkpoint_s", "threads"})
+        about = self.plan.model_dump(mode="json", exclude={"checkpoint_s", "threads", "keep_checkpoints"})
         request = self.request
         return content_id(
             [about, sizes, request.seed, request.pretrained, request.max_steps, request.precision, sorted(asdict(self.progress))]
@@ -204,9 +206,26 @@ class _Loop:
             if now - last_said >= EVERY_S or self.progress.step == self.course.steps:
                 last_said = now
                 self._say(epoch)
+            self._heed_stop()
             if now - last_checkpoint >= self.plan.checkpoint_s and self.progress.step < self.course.steps:
                 self._checkpoint()
                 last_checkpoint = time.perf_counter()
+
+    def _heed_stop(self) -> None:
+        """Leaves a checkpoint to go on from and a model to ask, and ends, when somebody asked for it."""
+        if stopping.asked() and self.checkpoints is not None and self.progress.step < self.course.steps:
+            self._checkpoint()
+            self._keep({})
+            raise Stopped(f"training was stopped at step {self.progress.step} of {self.course.steps}", "resume goes on from there")
+
+    def _keep(self, figures: dict[str, float]) -> None:
+        """A copy of the model as it is now, for whoever keeps models of the way."""
+        if self.request.keep is None:
+            return
+        model = copy.deepcopy(self.model)
+        rows = model.trunk.get_input_embeddings() if self.rows is not None else None
+        _plain_table(model, rows)
+        self.request.keep(self.progress.step, self.method.merge(model).eval(), figures)
 
     def _step(self, numbers: Any) -> None:
         import torch
@@ -245,17 +264,20 @@ class _Loop:
             progress.loss_sum, progress.loss_count = 0.0, 0
         if progress.step == self.course.ends[epoch]:
             started = time.perf_counter()
-            self._validate(epoch)
+            figures = self._validate(epoch)
+            if self.plan.keep_checkpoints and epoch >= len(self.course.ends) - self.plan.keep_checkpoints:
+                with self._averaged():
+                    self._keep(figures)
             progress.seconds += time.perf_counter() - started
 
     def _epoch_now(self, epoch: int) -> float:
         start, end = self.course.start_of(epoch), self.course.ends[epoch]
         return round(epoch + (self.progress.step - start) / max(1, end - start), 4)
 
-    def _validate(self, epoch: int) -> None:
-        """At the end of an epoch: the metric, the best weights, and whether to stop."""
+    def _validate(self, epoch: int) -> dict[str, float]:
+        """At the end of an epoch: the metric, the best weights, and whether to stop. Returns what was measured."""
         if not self.validation or not self.request.judged:
-            return
+            return {}
         with self._averaged():
             outputs, loss = self._answers(self.validation)
             score = judge(self.task, self.request.judged, outputs, self.request.schema, self.plan.metric)
@@ -274,6 +296,7 @@ class _Loop:
         progress.epochs_curve.append({"step": progress.step, "epoch": self._epoch_now(epoch), **figures})
         self.emit(StepFinished(step=progress.step, epoch=self._epoch_now(epoch), figures=figures))
         progress.stopped = bool(self.plan.patience) and progress.epochs_without_gain >= self.plan.patience
+        return figures
 
     @contextlib.contextmanager
     def _averaged(self) -> Iterator[None]:

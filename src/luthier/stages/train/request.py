@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from luthier.core import registry
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import Task
 from luthier.core.types import Arrays, Example, Item, Schema
 from luthier.store import files
+
+Keep: TypeAlias = Callable[[int, Any, dict[str, float]], None]
+"""Takes (step, model, figures of the validation)."""
 
 
 def silent(event: Any) -> None:
@@ -26,7 +29,9 @@ class FitRequest:
     are computed here).
     ``judged``: the validation items' examples, for the metric; without them (or without validation) the last weights are kept.
     ``checkpoints``: a folder that survives; ``None``: nothing is written. ``max_steps``: stop there (0: as the plan says).
-    ``precision``: fp32 or bf16. ``peak_flops``: of this machine, for MFU (0: not reported). ``flop_per_token``: of this training.
+    ``keep``: called with the model as it is (merged, a copy) at the end of each of the last ``plan.keep_checkpoints`` epochs and when it
+    is asked to stop. ``precision``: fp32 or bf16. ``peak_flops``: of this machine, for MFU (0: not reported). ``flop_per_token``: of
+    this training.
     """
 
     task: Task
@@ -47,6 +52,7 @@ class FitRequest:
     peak_flops: float = 0.0
     flop_per_token: float = 0.0
     seconds_ahead: float = 0.0
+    keep: Keep | None = None
 
 
 @dataclass

@@ -18,10 +18,11 @@ from luthier.core.job import Job
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import Emit, Footprint, Task
 from luthier.core.types import Example, Item, Schema
+from luthier.stages import stopping
+from luthier.stages.train.kept import Kept, fill
 from luthier.stages.train.request import depth_of
 from luthier.store import datasets, files
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 LENGTH_QUANTILE = 0.995
 
 
@@ -40,7 +41,10 @@ def run(job: Job, emit: Emit) -> dict[str, Any]:
     cost = _predict(request, facts, emit)
     already = time.perf_counter() - started
     emit(PredictionMade(stage="train", wall_s=round(cost.wall_s + already, 2), memory_bytes=cost.memory_bytes))
-    result = fit(request, emit)
+    keep = Kept(work / "kept", job, task, request, emit)
+    keep.again()
+    with stopping.graceful():
+        result = fit(replace(request, keep=keep.take), emit)
     training = _write(work, job, task, request, result, lambda: _training(request, facts, result, cost, already, started))
     shutil.rmtree(work / "checkpoints", ignore_errors=True)
     emit(NoteSaid(text=_verdict(training), data={"prediction_error": training["prediction_error"]}))
@@ -224,14 +228,8 @@ def _write(work: Path, job: Job, task: Task, request: Any, result: Any, training
 
     out = work / "out"
     shutil.rmtree(out, ignore_errors=True)
-    plan = job.plan.model_copy(update={"train": request.plan, "notes": [], "estimates": {}})
     with files.folder_aside(out) as aside:
-        task.save(result.model, aside)
-        for name in TOKENIZER_FILES:
-            if (request.base / name).exists():
-                shutil.copyfile(request.base / name, aside / name)
-        files.write_json(aside / "schema.json", request.schema)
-        files.write_json(aside / "plan.json", plan.model_dump(mode="json"))
+        fill(aside, job, task, request, result.model)
         files.write_json(aside / "curves.json", result.curves)
         files.write_text(aside / "curves.svg", picture(result.curves, f"{job.plan.name}: {job.plan.train.method} on {job.plan.model}"))
         said = training()

@@ -1,0 +1,269 @@
+"""Fine-tuning jobs as their owner sees them: create, list, look at, cancel, pause, resume, delete. A worker does the work."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from luthier.app import tuning_objects
+from luthier.app.tuning_spec import Intent, find_base, intend
+from luthier.app.tunings import Tunings
+from luthier.core import registry
+from luthier.core.errors import Conflict, LuthierError, QuotaExceeded, SpecError
+from luthier.core.events import TuningMoved, TuningSaid
+from luthier.core.plan import TrainPlan
+from luthier.core.tuning import State, TuningRequest
+from luthier.core.types import canonical_json
+
+if TYPE_CHECKING:
+    from luthier.app.service import Service
+
+REPEAT_S = 600.0
+"""How long a repeated request is known as one."""
+
+ALIVE: tuple[State, ...] = ("validating_files", "queued", "running", "paused")
+WAIT_S = 20.0
+"""How long a caller who cancels or pauses waits at most for the worker to act on it."""
+
+_CREATING = threading.Lock()
+
+
+class FineTuning:
+    """The jobs of one workspace."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.rows = Tunings(service.workspace.engine(), service.workspace.name)
+
+    # -- create ---------------------------------------------------------------------------------------------------
+
+    def create(self, body: dict[str, Any], *, repeated: bool = False, idempotency: str = "") -> dict[str, Any]:
+        """A job from the body of ``POST /fine_tuning/jobs``; everything that cannot work is refused now.
+
+        ``repeated``: the client says that this may be a repetition (clients repeat a POST whose answer they did not get, without a key);
+        a job of exactly this request that is younger than ten minutes is then the answer. ``idempotency``: a key of the caller's own.
+        """
+        request = _form(body)
+        mark = hashlib.sha256((idempotency or canonical_json(body)).encode("utf-8", "surrogatepass")).hexdigest()
+        with _CREATING:  # a client that lost patience repeats while its first request is still at work here
+            if repeated or idempotency:
+                known = self.rows.repeated(mark, time.time() - REPEAT_S)
+                if known is not None:
+                    return tuning_objects.job(known)
+            return tuning_objects.job(self._create(request, body, mark))
+
+    def _create(self, request: TuningRequest, body: dict[str, Any], mark: str) -> dict[str, Any]:
+        self._quota()
+        identity = f"ftjob-{secrets.token_hex(12)}"
+        _sinks(request)
+        find_base(self.service.workspace, request.model)
+        ready = self._files_ready(request)
+        intent = self.intent(request, identity) if ready else None
+        row = self.rows.add(_row(self.service.workspace.name, identity, request, body, mark, intent))
+        self.say(identity, f"Created fine-tuning job: {identity}")
+        names = " and ".join(name for name in (request.training_file, request.validation_file) if name)
+        self.say(identity, f"Validating training file: {names}")
+        if intent is not None:
+            self.say(identity, "Files validated, moving job to queued state", {"task": intent.decision.task, "why": intent.decision.why})
+        return row
+
+    def admit(self, row: dict[str, Any]) -> None:
+        """Queues a job whose files have been checked by now, or fails it with the file's faults; called by workers."""
+        request, job = TuningRequest.model_validate(row["request"]), str(row["id"])
+        try:
+            if not self._files_ready(request):
+                return
+            values = decided_values(request, self.intent(request, job))
+        except LuthierError as error:
+            said = {"code": error.code, "message": error.message, "param": getattr(error, "path", ""), "hint": error.hint}
+            if self.rows.move_free(job, "failed", error=said, finished_at=time.time()):
+                self.say(job, f"The job failed: {error.message}", said, level="error")
+                self.moved(job, "validating_files", "failed")
+            return
+        if self.rows.move_free(job, "queued", **values):
+            self.say(job, "Files validated, moving job to queued state", values["results"])
+
+    def _files_ready(self, request: TuningRequest) -> bool:
+        """Whether every file was checked; raises ``SpecError`` with the file's own faults when one is no training data."""
+        ready = True
+        for field in ("training_file", "validation_file"):
+            name = getattr(request, field)
+            if not name:
+                continue
+            info = self.service.files.get(name)
+            if info.purpose != "fine-tune":
+                raise SpecError(field, f"{name} has the purpose {info.purpose!r}", "upload it with purpose fine-tune")
+            if info.status == "error":
+                raise SpecError(field, f"{name} is not valid: {info.status_details}", "correct these rows and upload the file again")
+            ready = ready and info.status == "processed"
+        return ready
+
+    def intent(self, request: TuningRequest, name: str, *, check_memory: bool = True) -> Intent:
+        """What the request comes to, with its files at hand."""
+        store = self.service.files
+        paths = {"train": str(store.path(request.training_file))}
+        if request.validation_file:
+            paths["validation"] = str(store.path(request.validation_file))
+        facts = store.facts(request.training_file)
+        if facts.get("trainable_rows") == 0:
+            raise SpecError(
+                "training_file", "no message would be trained: every assistant message has weight 0", "set weight 1, or leave it out"
+            )
+        return intend(self.service, request, facts, paths, name, check_memory=check_memory)
+
+    def _quota(self) -> None:
+        from luthier.app.workspaces import Workspaces
+
+        most = int(Workspaces(self.service.workspace.engine()).settings(self.service.workspace.name).get("jobs_queued", 0) or 0)
+        if most and self.rows.count(ALIVE) >= most:
+            raise QuotaExceeded(f"the workspace has {most} unfinished jobs, which is its most", "wait for one to end, or cancel one")
+
+    # -- look -----------------------------------------------------------------------------------------------------
+
+    def get(self, job: str) -> dict[str, Any]:
+        """The job; raises ``UnknownName``."""
+        return tuning_objects.job(self.rows.get(job))
+
+    def list(self, limit: int = 20, after: str = "", metadata: dict[str, str] | None = None, *, without: bool = False) -> dict[str, Any]:
+        """Jobs newest first, from behind ``after``; with all of ``metadata``, or (``without``) with none."""
+        found = self.rows.page(limit + 1, after, metadata, without=without)
+        return tuning_objects.page([tuning_objects.job(row) for row in found], limit)
+
+    def events(self, job: str, limit: int = 20, after: str = "") -> dict[str, Any]:
+        """What the job said, newest first, from behind the event ``after``."""
+        self.rows.get(job)
+        before = tuning_objects.event_seq(after) if after else 0
+        found = self.service.journal.last(limit + 1, about=job, names=[TuningSaid.name], before=before)
+        return tuning_objects.page([tuning_objects.event(entry) for entry in found[::-1]], limit)
+
+    def checkpoints(self, job: str, limit: int = 10, after: str = "") -> dict[str, Any]:
+        """The job's checkpoints, newest first, from behind ``after``."""
+        from luthier.app.checkpoints import Checkpoints
+
+        self.rows.get(job)
+        found = Checkpoints(self.service).page(job, limit + 1, after)
+        return tuning_objects.page([tuning_objects.checkpoint(row) for row in found], limit)
+
+    # -- act ------------------------------------------------------------------------------------------------------
+
+    def cancel(self, job: str) -> dict[str, Any]:
+        """Ends the job; what it reached stays as a checkpoint. Raises ``Conflict`` when it ended already."""
+        return self._stop(job, "cancel", "cancelled")
+
+    def pause(self, job: str) -> dict[str, Any]:
+        """Halts the job after its present step; ``resume`` goes on from there."""
+        return self._stop(job, "pause", "paused")
+
+    def _stop(self, job: str, wish: str, state: Any) -> dict[str, Any]:
+        end = time.monotonic() + WAIT_S
+        asked = False
+        while time.monotonic() < end:
+            row = self.rows.get(job)
+            if row["state"] == state:
+                if not asked:
+                    raise Conflict(f"job {job} is {state} already", "retrieve the job to see its state")
+                break
+            if row["state"] == "running":
+                asked = self.rows.wish(job, wish) or asked
+            elif asked and row["state"] in ("succeeded", "failed", "cancelled"):
+                break  # it ended before the worker saw the wish
+            elif self.rows.move_free(job, state, **({"finished_at": time.time()} if state == "cancelled" else {})):
+                self.moved(job, row["state"], state)
+                break
+            time.sleep(0.1)
+        return self.get(job)
+
+    def resume(self, job: str) -> dict[str, Any]:
+        """Lets a paused job go on."""
+        row = self.rows.get(job)
+        if row["state"] != "paused":
+            raise Conflict(f"job {job} is {row['state']}, not paused", "only a paused job can be resumed")
+        if self.rows.move_free(job, "queued"):
+            self.moved(job, "paused", "queued")
+        return self.get(job)
+
+    def delete(self, job: str) -> None:
+        """Takes a finished job out of the lists; its model and files stay. Raises ``Conflict`` while it is not finished."""
+        self.rows.remove(job)
+
+    # -- telling --------------------------------------------------------------------------------------------------
+
+    def say(self, job: str, message: str, data: dict[str, Any] | None = None, *, level: Any = "info", type: Any = "message") -> None:
+        """Adds an event to the job."""
+        self.service.journal.append([TuningSaid(job=job, message=message, data=data or {}, level=level, type=type)])
+
+    def moved(self, job: str, old: str, new: str) -> None:
+        """Journals a change of state; an end is told to the webhooks."""
+        words = {"cancelled": "The job has been cancelled", "paused": "The job has been paused", "queued": "The job has been resumed"}
+        said = [TuningSaid(job=job, message=words[new])] if new in words else []
+        self.service.journal.append([TuningMoved(job=job, old=old, new=new), *said])
+        if new in ("succeeded", "failed", "cancelled"):
+            self.service.webhooks.notify(f"fine_tuning.job.{new}", {"id": job})
+            self.rows.told(job)
+
+
+def _form(body: dict[str, Any]) -> TuningRequest:
+    try:
+        return TuningRequest.model_validate(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        raise SpecError(path, first["msg"], "see docs/fine-tuning.md for the fields") from None
+
+
+def _sinks(request: TuningRequest) -> None:
+    """Refuses an integration that names no sink, before anything runs."""
+    for number, one in enumerate(request.integrations or ()):
+        path = f"integrations.{number}"
+        if one.type == "wandb" and one.wandb is None:
+            raise SpecError(f"{path}.wandb", "is missing", 'send {"type": "wandb", "wandb": {"project": "..."}}')
+        if one.type == "sink" and (one.sink or "") not in registry.names("sinks"):
+            raise SpecError(f"{path}.sink", f"there is no sink {one.sink!r}", "known: " + ", ".join(registry.names("sinks")))
+
+
+def _row(workspace: str, identity: str, request: TuningRequest, body: dict[str, Any], mark: str, intent: Intent | None) -> dict[str, Any]:
+    planned = intent.plan.train.seed if intent is not None else TrainPlan().seed
+    decided: dict[str, Any] = {} if intent is None else decided_values(request, intent)
+    return {
+        "id": identity,
+        "workspace": workspace,
+        "state": "queued" if intent is not None else "validating_files",
+        "model": request.model,
+        "training_file": request.training_file,
+        "validation_file": request.validation_file or "",
+        "suffix": request.suffix or "",
+        "seed": planned if request.seed is None else request.seed,
+        "request": body,
+        "metadata": request.metadata or {},
+        "integrations": [one.model_dump(exclude_none=True) for one in request.integrations or ()],
+        "priority": request.priority,
+        "idempotency": mark,
+        "created_at": time.time(),
+        "hyperparameters": request.asked.model_dump(exclude_none=True),
+        "method": _method(request, request.asked.model_dump(exclude_none=True)),
+    } | decided
+
+
+def decided_values(request: TuningRequest, intent: Intent) -> dict[str, Any]:
+    """What is known of a job once its files are checked."""
+    return {
+        "spec": intent.spec.model_dump(exclude_unset=True),
+        "hyperparameters": intent.hyperparameters,
+        "method": _method(request, intent.hyperparameters),
+        "needs": {
+            "memory_bytes": intent.plan.estimates.get("memory_bytes", 0.0),
+            "executor": request.executor,
+            "threads": intent.plan.train.threads,
+        },
+        "results": {"task": intent.decision.task, "why": intent.decision.why},
+    }
+
+
+def _method(request: TuningRequest, hyperparameters: dict[str, Any]) -> dict[str, Any]:
+    kind = request.method.type if request.method is not None else "supervised"
+    return {"type": kind, kind: {"hyperparameters": hyperparameters}}

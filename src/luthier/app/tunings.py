@@ -1,0 +1,187 @@
+"""The rows of fine-tuning jobs: written, listed, claimed under a lease, and moved only while the lease is held."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from sqlalchemy import ColumnElement, Engine, and_, delete, func, insert, or_, select, update
+
+from luthier.app.leases import gone, host_of, owner
+from luthier.core.errors import Conflict, UnknownName
+from luthier.core.tuning import FINAL, State, may_move
+from luthier.store.tables import TUNING_METADATA, TUNINGS
+
+LEASE_S = 30.0
+PATIENCE_S = 300.0
+"""How long past its lease a job is left to an owner of this machine that lives: a stopped clock or a busy disk is no death."""
+
+UNTOLD = "tell"
+"""The wish of a job that ended and whose end was not told to the webhooks yet."""
+
+FREE = {"lease_owner": "", "lease_token": "", "lease_expires_at": 0.0}
+
+
+class Tunings:
+    """The table of one workspace, or (``workspace=""``, for workers) of all."""
+
+    def __init__(self, engine: Engine, workspace: str = "") -> None:
+        self.engine = engine
+        self.workspace = workspace
+
+    def _mine(self) -> list[ColumnElement[bool]]:
+        return [TUNINGS.c.workspace == self.workspace] if self.workspace else []
+
+    # -- owners ---------------------------------------------------------------------------------------------------
+
+    def add(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Writes a job and its metadata in one transaction."""
+        with self.engine.begin() as connection:
+            seq = connection.execute(insert(TUNINGS).values(**row)).inserted_primary_key[0]  # type: ignore[index]
+            pairs = [{"job_seq": seq, "workspace": row["workspace"], "key": key, "value": value} for key, value in row["metadata"].items()]
+            if pairs:
+                connection.execute(insert(TUNING_METADATA), pairs)
+        return self.get(row["id"])
+
+    def get(self, job: str) -> dict[str, Any]:
+        """The job; raises ``UnknownName``."""
+        with self.engine.connect() as connection:
+            row = connection.execute(select(TUNINGS).where(TUNINGS.c.id == job, *self._mine())).mappings().first()
+        if row is None:
+            raise UnknownName(f"there is no fine-tuning job {job!r}", "list them: GET /v1/fine_tuning/jobs")
+        return dict(row)
+
+    def repeated(self, idempotency: str, since: float) -> dict[str, Any] | None:
+        """The newest job of the same request since then."""
+        query = select(TUNINGS).where(TUNINGS.c.idempotency == idempotency, TUNINGS.c.created_at >= since, *self._mine())
+        with self.engine.connect() as connection:
+            row = connection.execute(query.order_by(TUNINGS.c.seq.desc()).limit(1)).mappings().first()
+        return None if row is None else dict(row)
+
+    def page(self, limit: int, after: str = "", metadata: dict[str, str] | None = None, *, without: bool = False) -> list[dict[str, Any]]:
+        """At most ``limit`` jobs, newest first, after the job ``after``; with all the metadata given (``without``: with none at all)."""
+        query = select(TUNINGS).where(*self._mine()).order_by(TUNINGS.c.seq.desc()).limit(limit)
+        if after:
+            query = query.where(TUNINGS.c.seq < self.get(after)["seq"])
+        for key, value in (metadata or {}).items():
+            meant = (TUNING_METADATA.c.workspace == self.workspace, TUNING_METADATA.c.key == key, TUNING_METADATA.c.value == value)
+            query = query.where(TUNINGS.c.seq.in_(select(TUNING_METADATA.c.job_seq).where(*meant)))
+        if without:
+            query = query.where(~select(TUNING_METADATA.c.job_seq).where(TUNING_METADATA.c.job_seq == TUNINGS.c.seq).exists())
+        with self.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def count(self, states: Iterable[State]) -> int:
+        """How many jobs are in these states."""
+        query = select(func.count()).select_from(TUNINGS).where(TUNINGS.c.state.in_(list(states)), *self._mine())
+        with self.engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def move_free(self, job: str, new: State, **values: Any) -> bool:
+        """Moves a job that nobody holds; whether it was moved. Raises ``Conflict`` when that is no legal move."""
+        row = self.get(job)
+        if row["state"] == "running":
+            return False
+        if not may_move(row["state"], new):
+            raise Conflict(f"job {job} is {row['state']} and cannot become {new}", "retrieve the job to see its state")
+        free = and_(TUNINGS.c.id == job, TUNINGS.c.state == row["state"], TUNINGS.c.lease_token == "")
+        with self.engine.begin() as connection:
+            done = connection.execute(update(TUNINGS).where(free).values(state=new, wish=UNTOLD if new in FINAL else "", **values))
+        return bool(done.rowcount)
+
+    def wish(self, job: str, wish: str) -> bool:
+        """Asks whoever runs the job to cancel or pause it; whether somebody runs it."""
+        running = and_(TUNINGS.c.id == job, TUNINGS.c.state == "running", *self._mine())
+        with self.engine.begin() as connection:
+            return bool(connection.execute(update(TUNINGS).where(running).values(wish=wish)).rowcount)
+
+    def remove(self, job: str) -> None:
+        """Takes a finished job out; raises ``Conflict`` for one that is not finished."""
+        row = self.get(job)
+        ended = and_(TUNINGS.c.id == job, TUNINGS.c.state.in_(FINAL))
+        with self.engine.begin() as connection:
+            if not connection.execute(delete(TUNINGS).where(ended)).rowcount:
+                raise Conflict(f"job {job} is {row['state']}", "cancel it first")
+            connection.execute(delete(TUNING_METADATA).where(TUNING_METADATA.c.job_seq == row["seq"]))
+
+    # -- workers --------------------------------------------------------------------------------------------------
+
+    def waiting(self, active: Collection[str] = (), limit: int = 50) -> list[dict[str, Any]]:
+        """Jobs that may be claimed: queued ones by priority and age, and before them those whose owner is gone.
+
+        ``active``: what this process works on; any other job that its lease names was dropped (the database was away).
+        """
+        now, me = time.time(), owner()
+        with self.engine.connect() as connection:
+            held = select(TUNINGS).where(TUNINGS.c.state == "running").order_by(TUNINGS.c.seq)
+            lost = [
+                dict(row)
+                for row in connection.execute(held).mappings()
+                if row["id"] not in active and (row["lease_owner"] == me or _void(dict(row), now))
+            ]
+            queued = select(TUNINGS).where(TUNINGS.c.state == "queued", or_(TUNINGS.c.lease_token == "", TUNINGS.c.lease_expires_at < now))
+            queued = queued.order_by(TUNINGS.c.priority.desc(), TUNINGS.c.seq).limit(limit)
+            return lost + [dict(row) for row in connection.execute(queued).mappings()]
+
+    def running_here(self) -> list[dict[str, Any]]:
+        """Jobs that living processes of this machine hold now."""
+        mine = and_(TUNINGS.c.state == "running", TUNINGS.c.lease_owner.startswith(f"{host_of(owner())}:", autoescape=True))
+        with self.engine.connect() as connection:
+            found = connection.execute(select(TUNINGS).where(mine)).mappings()
+            return [dict(row) for row in found if not gone(row["lease_owner"])]
+
+    def unchecked(self) -> list[dict[str, Any]]:
+        """Jobs whose files were not checked yet when they came."""
+        query = select(TUNINGS).where(TUNINGS.c.state == "validating_files").order_by(TUNINGS.c.seq).limit(100)
+        with self.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def claim(self, row: dict[str, Any]) -> str:
+        """Takes a job that ``waiting`` showed; the token, or "" when another worker was quicker."""
+        token, now = secrets.token_hex(8), time.time()
+        same = and_(TUNINGS.c.seq == row["seq"], TUNINGS.c.state == row["state"], TUNINGS.c.lease_token == row["lease_token"])
+        lease = {"lease_owner": owner(), "lease_token": token, "lease_expires_at": now + LEASE_S}
+        started = {"started_at": row["started_at"] or now, "attempts": row["attempts"] + (row["state"] == "running")}
+        with self.engine.begin() as connection:
+            done = connection.execute(update(TUNINGS).where(same).values(state="running", **lease, **started))
+        return token if done.rowcount == 1 else ""
+
+    def beat(self, job: str, token: str, *, extend: bool = True) -> str | None:
+        """Extends the lease (or only looks); what the owner wishes ("", cancel, pause), or ``None`` when the lease is lost."""
+        held = and_(TUNINGS.c.id == job, TUNINGS.c.lease_token == token, TUNINGS.c.state == "running")
+        with self.engine.begin() as connection:
+            if extend and not connection.execute(update(TUNINGS).where(held).values(lease_expires_at=time.time() + LEASE_S)).rowcount:
+                return None
+            wish = connection.execute(select(TUNINGS.c.wish).where(held)).scalar()
+        return None if wish is None else str(wish)
+
+    def change(self, job: str, token: str, **values: Any) -> bool:
+        """Writes values into a job while the lease is held; whether it was."""
+        held = and_(TUNINGS.c.id == job, TUNINGS.c.lease_token == token, TUNINGS.c.state == "running")
+        with self.engine.begin() as connection:
+            return bool(connection.execute(update(TUNINGS).where(held).values(**values)).rowcount)
+
+    def end(self, job: str, token: str, new: State, **values: Any) -> bool:
+        """Moves a running job and gives the lease back, both at once; whether the lease was still held."""
+        return self.change(job, token, state=new, wish=UNTOLD if new in FINAL else "", **FREE, **values)
+
+    def told(self, job: str) -> None:
+        """Everybody who wants to know how the job ended has been told."""
+        with self.engine.begin() as connection:
+            connection.execute(update(TUNINGS).where(TUNINGS.c.id == job, TUNINGS.c.wish == UNTOLD).values(wish=""))
+
+    def untold(self) -> list[dict[str, Any]]:
+        """Finished jobs whose worker was killed before it told of their end."""
+        query = select(TUNINGS).where(TUNINGS.c.state.in_(FINAL), TUNINGS.c.wish == UNTOLD)
+        with self.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _void(row: dict[str, Any], now: float) -> bool:
+    """Whether the owner of a running job is gone: it is a dead process of this machine, or its lease ran out."""
+    if gone(row["lease_owner"]):
+        return True
+    here = host_of(row["lease_owner"]) == host_of(owner())
+    return bool(row["lease_expires_at"] + (PATIENCE_S if here else 0.0) < now)
