@@ -22,20 +22,24 @@ def _one_core_each() -> None:
 _one_core_each()
 
 
-def _maker() -> ModuleType:
-    if "exported" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("exported", Path(__file__).parent / "exported.py")
+def _beside(name: str) -> ModuleType:
+    """A module of this folder, loaded once (pytest's ``importlib`` mode puts no folder on the path)."""
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).parent / f"{name}.py")
         assert spec is not None
         assert spec.loader is not None
-        sys.modules["exported"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["exported"])
-    return sys.modules["exported"]
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+postgres, postgres_url = _beside("postgres").postgres, _beside("postgres").postgres_url
 
 
 @pytest.fixture(scope="session")
 def exported() -> ModuleType:
     """The makers in ``tests/exported.py``."""
-    return _maker()
+    return _beside("exported")
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +48,7 @@ def export_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list]:
     from luthier.stages import export
 
     root = tmp_path_factory.mktemp("export")
-    job = _maker().export_job(root, layers=2, rows=320, max_label_change=1.0, max_metric_loss=1.0)
+    job = _beside("exported").export_job(root, layers=2, rows=320, max_label_change=1.0, max_metric_loss=1.0)
     events: list = []
     summary = export.run(job, events.append)
     (root / "summary.json").write_text(__import__("json").dumps(summary))

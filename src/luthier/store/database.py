@@ -17,6 +17,9 @@ from luthier.store.locks import locked
 NEWEST = "0002"
 """The revision that this version's tables have (the last file in ``migrations/versions``)."""
 
+_MIGRATING = 0x6C757468
+"""The number of PostgreSQL's advisory lock under which the tables are made."""
+
 _ADDRESS = "set LUTHIER_DATABASE to an address such as sqlite:////folder/that/is/there/luthier.db"
 
 
@@ -83,12 +86,14 @@ def migrate(engine: Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     with _one_at_a_time(engine), engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # several servers that meet an empty database; held until the transaction ends
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATING})
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
 def _one_at_a_time(engine: Engine) -> contextlib.AbstractContextManager[None]:
-    """Two processes that meet a new SQLite file must not both make its tables; servers lock by themselves."""
+    """Two processes that meet a new SQLite file must not both make its tables; PostgreSQL has a lock of its own for that."""
     file = engine.url.database or ":memory:"
     if engine.dialect.name != "sqlite" or ":memory:" in file:
         return contextlib.nullcontext()
