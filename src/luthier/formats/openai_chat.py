@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from luthier.core.errors import RowError
 from luthier.core.ports import BadRow, Row
@@ -14,9 +14,71 @@ from luthier.formats.jsonl import read_objects
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
-def _content(message: dict[str, Any], place: str) -> str:
+class Turn(NamedTuple):
+    """One message: who said it, and its text."""
+
+    role: str
+    text: str
+
+
+def turns(messages: Any, *, text_only: bool = False) -> list[Turn]:
+    """The messages in order. ``text_only``: parts that are no text (an image) are refused, where a training file's are passed over.
+
+    Raises ``RowError`` that names the message.
+    """
+    if not isinstance(messages, list) or not messages:
+        raise RowError("messages", "is missing or empty", 'write {"messages": [{"role": "user", "content": "..."}, ...]}')
+    found = []
+    for number, message in enumerate(messages):
+        place = f"messages[{number}]"
+        if not isinstance(message, dict):
+            raise RowError(place, "is not an object", 'write {"role": "user", "content": "..."}')
+        role = message.get("role")
+        if role not in ROLES:
+            near = difflib.get_close_matches(str(role), ROLES, n=1)
+            raise RowError(f"{place}.role", f"is {role!r:.80}", f"did you mean {near[0]!r}?" if near else "use system, user or assistant")
+        found.append(Turn(role, _content(message, place, text_only=text_only) if role in ("user", "assistant") else ""))
+    return found
+
+
+def asked(messages: Any) -> str:
+    """What a classifier reads of a chat that it should answer: all that the user said, as in training (``chat``).
+
+    Raises ``RowError`` when the user said nothing, or sent what is no text.
+    """
+    said = [turn.text for turn in turns(messages, text_only=True) if turn.role == "user"]
+    if not any(text.strip() for text in said):
+        raise RowError("messages", "there is no text of the user", "add a message with role 'user'")
+    return "\n".join(said)
+
+
+def chat(values: dict[str, Any]) -> dict[str, Any]:
+    """``{text, label, ...other keys}``: the assistant's last reply, and what the user said before it, joined by newlines.
+
+    The system prompt is dropped, and so is what the user said after that reply: the answer cannot have known it.
+    """
+    said: list[str] = []
+    text = reply = ""
+    was_asked = False
+    for turn in turns(values.get("messages")):
+        if turn.role == "user":
+            said.append(turn.text)
+        elif turn.role == "assistant":
+            reply, text, was_asked = turn.text, "\n".join(said), bool(said)
+    if not reply.strip():
+        raise RowError("messages", "there is no reply of the assistant", "add one with role 'assistant': it is the label")
+    if not was_asked:
+        raise RowError("messages", "there is no message of the user before the last reply", "add one with role 'user'")
+    return {"text": text, "label": reply.strip()} | {
+        key: value for key, value in values.items() if key not in ("messages", "text", "label")
+    }
+
+
+def _content(message: dict[str, Any], place: str, *, text_only: bool) -> str:
     content = message.get("content")
     if isinstance(content, list):
+        if text_only:
+            _refuse_others(content, place)
         parts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
         odd = next((part for part in parts if part is not None and not isinstance(part, str)), None)
         content = "\n".join(part or "" for part in parts) if odd is None else odd
@@ -27,36 +89,12 @@ def _content(message: dict[str, Any], place: str) -> str:
     return content
 
 
-def chat(values: dict[str, Any]) -> dict[str, Any]:
-    """``{text, label, ...other keys}``: the assistant's last reply, and what the user said before it, joined by newlines.
-
-    The system prompt is dropped, and so is what the user said after that reply: the answer cannot have known it.
-    """
-    messages = values.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise RowError("messages", "is missing or empty", 'write {"messages": [{"role": "user", "content": "..."}, ...]}')
-    said: list[str] = []
-    text = reply = ""
-    asked = False
-    for number, message in enumerate(messages):
-        place = f"messages[{number}]"
-        if not isinstance(message, dict):
-            raise RowError(place, "is not an object", 'write {"role": "user", "content": "..."}')
-        role = message.get("role")
-        if role not in ROLES:
-            near = difflib.get_close_matches(str(role), ROLES, n=1)
-            raise RowError(f"{place}.role", f"is {role!r}", f"did you mean {near[0]!r}?" if near else "use system, user or assistant")
-        if role == "user":
-            said.append(_content(message, place))
-        elif role == "assistant":
-            reply, text, asked = _content(message, place), "\n".join(said), bool(said)
-    if not reply.strip():
-        raise RowError("messages", "there is no reply of the assistant", "add one with role 'assistant': it is the label")
-    if not asked:
-        raise RowError("messages", "there is no message of the user before the last reply", "add one with role 'user'")
-    return {"text": text, "label": reply.strip()} | {
-        key: value for key, value in values.items() if key not in ("messages", "text", "label")
-    }
+def _refuse_others(parts: list[Any], place: str) -> None:
+    for number, part in enumerate(parts):
+        kind = part.get("type") if isinstance(part, dict) else None
+        if kind not in ("text", "refusal"):
+            reason = f"is of type {kind!r:.80}; this model reads text only"
+            raise RowError(f"{place}.content[{number}]", reason, 'send {"type": "text", "text": "..."}, or a plain string')
 
 
 class OpenaiChat:
