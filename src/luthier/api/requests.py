@@ -9,7 +9,8 @@ import secrets
 import time
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +19,7 @@ from luthier.api import errors
 from luthier.api.measures import Measures
 from luthier.core.errors import InputError
 
+UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 LARGEST_BYTES = 8_000_000
 HUNG_UP = 499
@@ -28,6 +30,28 @@ class Body(BaseModel):
     """The JSON object that a route takes. A field that it does not know is refused: a typing error must not be silence."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _writable(cls, data: Any) -> Any:
+        """Half an emoji cannot be answered or kept, and PostgreSQL takes no NUL in a text."""
+        if not writable(data):
+            raise PydanticCustomError("unwritable", "The body holds a text with a NUL or half a surrogate pair, which nothing can keep")
+        return data
+
+
+def writable(data: Any) -> bool:
+    """Whether every text in a JSON value is one that databases and UTF-8 can hold."""
+    waiting = [data]
+    while waiting:  # not by recursion: what came may be deep
+        one = waiting.pop()
+        if isinstance(one, dict):
+            waiting += [*one.keys(), *one.values()]
+        elif isinstance(one, list):
+            waiting += one
+        elif isinstance(one, str) and UNWRITABLE.search(one):
+            return False
+    return True
 
 
 class Requests:
