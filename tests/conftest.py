@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -34,12 +36,32 @@ def _beside(name: str) -> ModuleType:
 
 
 postgres, postgres_url = _beside("postgres").postgres, _beside("postgres").postgres_url
+receiver = _beside("receiver").receiver
 
 
 @pytest.fixture(scope="session")
 def exported() -> ModuleType:
     """The makers in ``tests/exported.py``."""
     return _beside("exported")
+
+
+@pytest.fixture(scope="session")
+def filled() -> ModuleType:
+    """``tests/filled.py``: ``fill(home)`` makes a workspace that looks lived in."""
+    return _beside("filled")
+
+
+@pytest.fixture(scope="session")
+def records(filled: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """An HTTP client of a server over such a workspace; ``records.service`` is its service. To read from, not to change."""
+    from starlette.testclient import TestClient
+
+    from luthier.api import create_app
+
+    service = filled.fill(tmp_path_factory.mktemp("records") / "home")
+    with TestClient(create_app(service, workers=1), raise_server_exceptions=False) as client:
+        client.service = service  # type: ignore[attr-defined]
+        yield client
 
 
 @pytest.fixture(scope="session")
