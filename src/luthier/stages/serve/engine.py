@@ -25,6 +25,7 @@ from luthier.core.ports import Session, Task
 from luthier.core.types import Arrays, Calibration, Example, Item, Prediction, Schema
 from luthier.stages.serve.lanes import Closed, Lane
 from luthier.stages.serve.masking import Masking
+from luthier.stages.train.threads import cores
 from luthier.store import files
 
 LOG = logging.getLogger("luthier.serve")
@@ -132,6 +133,8 @@ class Endpoint:
         """Called by the decode lane with each batch's answers and graph outputs; must be quick."""
         self._processor = processor
         self._session = session
+        self._embeddings: Endpoint | None = None
+        self._opening = threading.Lock()
         self._decoding: Lane[Batch] = Lane("decode", self._decode, limit=4 * workers)
         self._running: Lane[Piece] = Lane("run", self._run, limit=QUEUE, threads=workers, choose=alike)
         self._encoding: Lane[Piece] = Lane("encode", self._encode, limit=QUEUE)
@@ -219,6 +222,21 @@ class Endpoint:
         """Answers what is queued, then ends; calls that come later raise ``Closed``."""
         for lane in (self._encoding, self._running, self._decoding):
             lane.close()
+        with self._opening:
+            beside = self._embeddings
+        if beside is not None and beside is not self:
+            beside.close()
+
+    def embeddings(self) -> Endpoint:
+        """An endpoint whose answers are this model's vectors (``encoder``): it shares the opened graph, and is closed with this one."""
+        from luthier.stages.serve import encoder
+
+        with self._opening:
+            if self._embeddings is None:
+                if self._encoding.closed:
+                    raise Closed("this endpoint was replaced by another export", "ask again")
+                self._embeddings = encoder.beside(self, self._processor, self._session)
+            return self._embeddings
 
     # -- lanes ----------------------------------------------------------------------------------------------------
 
@@ -272,14 +290,6 @@ class Endpoint:
                 watcher(answers, outputs)
             except Exception:
                 LOG.exception("a watcher of %s failed; the answers were given", self.folder)
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
 
 
 __all__ = ["Answered", "Closed", "Endpoint", "cores"]

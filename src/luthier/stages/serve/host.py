@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from luthier.core.errors import LuthierError, UnknownName
 from luthier.core.events import Event, PredictionAnswered, PredictionFailed
 from luthier.core.types import Example
+from luthier.stages.serve import encoder
 from luthier.stages.serve.engine import Answered, Closed, Endpoint
+from luthier.stages.serve.on_demand import MOST, Held, OnDemand
 from luthier.stages.serve.recorder import Appends, Recorder
 from luthier.stages.serve.reservoir import Reservoir, sample_path
 
@@ -62,7 +66,10 @@ class Hosted:
 
 
 class Host:
-    """Endpoints by name. With ``keep_text`` the journal keeps the texts too, masked by the patterns of each export's own plan."""
+    """Endpoints by name, and other models while they are asked for (``on_demand`` of them at most).
+
+    With ``keep_text`` the journal keeps the texts too, masked by the patterns of each export's own plan.
+    """
 
     def __init__(
         self,
@@ -72,6 +79,7 @@ class Host:
         workers: int = 0,
         samples: Path | None = None,
         keep_text: bool = False,
+        on_demand: int = MOST,
     ) -> None:
         self.deployments = deployments
         self.journal = journal
@@ -82,6 +90,7 @@ class Host:
         self._open: dict[str, Hosted] = {}
         self._problems: dict[str, str] = {}
         self._reservoirs: dict[str, Reservoir] = {}
+        self._on_demand = OnDemand(self._opened, on_demand)
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._recorder = Recorder(journal, also=self._write_samples)
@@ -188,6 +197,58 @@ class Host:
             self._note(hosted, examples, answers)
             return answers
 
+    async def predict_with(self, info: Deployed, examples: Sequence[Example]) -> list[Answered]:
+        """The same by a model that is no endpoint: opened when it is not yet, without stopping the event loop."""
+        async with self._holding(info) as hosted:
+            try:
+                answers = await hosted.endpoint.predict(examples)
+            except Exception as error:
+                self.failed(info.name, error)
+                raise
+            self._note(hosted, examples, answers)
+            return answers
+
+    async def embed(self, name: str, examples: Sequence[Example]) -> list[Answered]:
+        """Vectors (``encoder``) by an endpoint's model. Nothing is journaled: a vector is no answer that anybody judges."""
+        while True:
+            hosted = self.get(name)
+            try:
+                return await hosted.endpoint.embeddings().predict(examples)
+            except Closed:
+                if self._open.get(name) is hosted:
+                    raise
+
+    async def embed_with(self, info: Deployed, examples: Sequence[Example]) -> list[Answered]:
+        """Vectors by a model that is no endpoint, or by a base encoder."""
+        async with self._holding(info) as hosted:
+            return await hosted.endpoint.embeddings().predict(examples)
+
+    def find(self, info: Deployed) -> Hosted:
+        """A model that is no endpoint, open: blocks while it is opened. It may be closed for another one any time after this."""
+        with self._on_demand.holding(info) as hosted:
+            return hosted
+
+    @contextlib.asynccontextmanager
+    async def _holding(self, info: Deployed) -> AsyncIterator[Hosted]:
+        held = self._on_demand.hold_open(info.name, info.export_id) or await self._held(info)
+        try:
+            assert held.hosted is not None
+            yield held.hosted
+        finally:
+            self._on_demand.release(held)
+
+    async def _held(self, info: Deployed) -> Held:
+        opening = asyncio.ensure_future(asyncio.to_thread(self._on_demand.hold, info))
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:  # the caller left; the thread goes on, and what it holds must be let go
+            opening.add_done_callback(lambda done: None if done.cancelled() or done.exception() else self._on_demand.release(done.result()))
+            raise
+
+    def _opened(self, info: Deployed) -> Hosted:
+        opener = encoder.open_encoder if info.task == encoder.TASK else Endpoint.open
+        return Hosted(info, opener(Path(info.folder), threads=self.workers), None)
+
     def _note(self, hosted: Hosted, examples: Sequence[Example], answers: list[Answered]) -> None:
         task, masking = hosted.endpoint.task, hosted.endpoint.masking
         events: list[Event] = [
@@ -222,4 +283,5 @@ class Host:
         for hosted in self._open.values():
             hosted.endpoint.close()
         self._open.clear()
+        self._on_demand.close()
         self._recorder.close()

@@ -49,6 +49,11 @@ class Lane(Generic[Work]):
     def __len__(self) -> int:
         return len(self._queue)
 
+    @property
+    def closed(self) -> bool:
+        """Whether it takes nothing more."""
+        return self._closed
+
     def offer(self, work: list[Work]) -> None:
         """Queues all of ``work`` or none: raises ``Overloaded`` when it does not fit."""
         with self._lock:
