@@ -1,0 +1,78 @@
+"""Which client lives which life: the combinations, and what a life said."""
+
+from __future__ import annotations
+
+import json
+import os
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import environments
+from world import MODEL, World
+
+HERE = Path(__file__).parent
+CLIENTS = ("OpenAI", "OpenAI-on-Azure", "AzureOpenAI")
+"""The class, and where it asks: ``/v1``, ``/openai/v1`` and ``/openai?api-version=``."""
+
+WAYS = ("sync", "async")
+EVERYTHING = "LUTHIER_TEST_CLIENTS"
+"""Set to ``all``: the tests go through the whole matrix (``bench/clients.py`` always does)."""
+
+
+class Combination(NamedTuple):
+    """One client."""
+
+    version: str
+    client: str
+    way: str
+
+    def __str__(self) -> str:
+        return "-".join(self)
+
+
+MATRIX = [Combination(*one) for one in product(environments.VERSIONS, CLIENTS, WAYS)]
+FEW = [
+    Combination("1.109.1", "OpenAI", "sync"),
+    Combination("1.109.1", "AzureOpenAI", "async"),
+    Combination("2.15.0", "OpenAI-on-Azure", "async"),
+    Combination("2.15.0", "AzureOpenAI", "sync"),
+    Combination("3.54.0", "OpenAI", "async"),
+    Combination("3.54.0", "AzureOpenAI", "sync"),
+]
+"""Each version by each class, and each way of calling by each class."""
+
+
+def asked() -> list[Combination]:
+    """What the tests go through."""
+    return MATRIX if os.environ.get(EVERYTHING) == "all" else FEW
+
+
+def life(one: Combination, world: World) -> list[dict[str, Any]]:
+    """The steps of a life: ``step``, ``ok``, ``ms``, ``why``, ``trace``. Raises ``AssertionError`` when it could not even begin."""
+    words = {"client": one.client, "way": one.way, "url": world.url, "key": world.key, "model": MODEL}
+    words |= {"data": world.data, "receiver": world.receiver}
+    done = environments.run(one.version, HERE / "life.py", *(word for key, value in words.items() for word in (f"--{key}", value)))
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert lines[0]["openai"] == one.version
+    assert Path(lines[0]["file"]).is_relative_to(environments.environment(one.version))
+    return lines[1:]
+
+
+def guide(name: str, version: str, world: World, cwd: str) -> str:
+    """What a guide's script printed, under a version; raises ``AssertionError`` with its error."""
+    variables = {
+        "OPENAI_BASE_URL": f"{world.url}/v1",
+        "OPENAI_API_KEY": world.key,
+        "AZURE_OPENAI_ENDPOINT": world.url,
+        "AZURE_OPENAI_API_KEY": world.key,
+        "TEMP_AUTH_TOKEN": world.key,
+        "MANAGEMENT": world.url,
+        "DEPLOYMENT": f"guide-{version.replace('.', '-')}",
+        "MODEL": MODEL,
+        "cwd": cwd,
+    }
+    done = environments.run(version, HERE / "guides" / f"{name}.py", **variables)
+    assert done.returncode == 0, f"{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
+    return done.stdout

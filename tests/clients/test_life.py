@@ -1,0 +1,26 @@
+"""The whole life of a fine-tuned model by the official clients, each major version in its own environment, no line of them changed.
+
+Every class of every version; ``LUTHIER_TEST_CLIENTS=all`` takes every way of calling too, as ``bench/clients.py`` does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matrix
+import pytest
+from world import World
+
+LEAST = 25
+"""Steps of a life, at least: a walk that ended early is no success."""
+
+
+@pytest.mark.parametrize(
+    ("client_environment", "one"), [(one.version, one) for one in matrix.asked()], indirect=["client_environment"], ids=str
+)
+def test_the_whole_life(client_environment: str, one: matrix.Combination, world: World) -> None:
+    steps = matrix.life(one, world)
+    failed = [f"{said['step']}: {said['why']}\n{said['trace']}" for said in steps if not said["ok"]]
+    log = Path(world.log).read_text(encoding="utf-8")[-1500:] if failed else ""
+    assert not failed, f"{len(failed)} of {len(steps)} steps failed\n\n" + "\n".join(failed) + f"\nthe server's log:\n{log}"
+    assert len(steps) >= LEAST
