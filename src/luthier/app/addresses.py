@@ -27,8 +27,11 @@ LOOK_UP_S = 5.0
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,62}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,62}[a-z0-9_])?)*")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PORTS = {"http": 80, "https": 443}
-_AZURE_HOST = ipaddress.ip_address("168.63.129.16")
-"""Azure's machine service: a public number that only a machine inside Azure reaches."""
+_SERVICES = {ipaddress.ip_address(number) for number in ("168.63.129.16", "192.0.0.192", "100.100.100.200", "fd00:ec2::254")}
+"""Clouds' services for their own machines (Azure, Oracle, Alibaba, Amazon) that are not link-local."""
+_INSIDE_4 = [ipaddress.ip_network(net) for net in ("192.0.0.0/24", "192.88.99.0/24")]
+"""Not for the internet either, though not every version of Python knows it."""
+_CARRIER = ipaddress.ip_network("100.64.0.0/10")
 _GLOBAL_6 = ipaddress.ip_network("2000::/3")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _EMBEDDING = [ipaddress.ip_network(net) for net in ("2002::/16", "2001::/32", "2001:db8::/32", "3fff::/20")]
@@ -125,15 +128,15 @@ def judge(number: str, *, allow_private: bool) -> str:
     inner = _embedded(address)
     if inner is not None:
         return judge(str(inner), allow_private=allow_private)
-    if address == _AZURE_HOST or address.is_link_local or address.is_multicast or address.is_unspecified:
+    if address in _SERVICES or address.is_link_local or address.is_multicast or address.is_unspecified:
         return "is reserved for the machine itself"
-    if allow_private and (address.is_private or address.is_loopback):
+    if allow_private and (address.is_private or address.is_loopback or address in _CARRIER):
         return ""
     public = address.is_global
     if isinstance(address, ipaddress.IPv6Address):
         public = public and address in _GLOBAL_6 and not any(address in net for net in _EMBEDDING)
     else:
-        public = public and address not in ipaddress.ip_network("192.88.99.0/24")
+        public = public and not any(address in net for net in _INSIDE_4)
     return "" if public else "is not a public address"
 
 
@@ -144,6 +147,10 @@ def _embedded(address: Number) -> ipaddress.IPv4Address | None:
     if address.ipv4_mapped:
         return address.ipv4_mapped
     return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None
+
+
+def _is_number(host: str) -> bool:
+    return ":" in host or _NUMBER.fullmatch(host.rpartition(".")[2]) is not None
 
 
 def look_up(host: str, port: int) -> list[str]:
@@ -173,7 +180,7 @@ def resolve(url: str, *, allow_private: bool = False, resolver: Resolver = look_
     Raises ``InputError`` when it may not be delivered to, ``OSError`` when the name cannot be looked up.
     """
     place = read(url)
-    numbers = resolver(place.host, place.port)
+    numbers = [place.host] if _is_number(place.host) else resolver(place.host, place.port)
     if not numbers:
         raise OSError(f"{place.host} has no address")
     for number in numbers:

@@ -23,6 +23,9 @@ LEASE_S = 30.0
 """Longer than a delivery can take: who holds a row for longer is dead."""
 KEPT_S = 30 * 24 * 3600.0
 """How long ended deliveries are kept."""
+UNTRUE_S = 600.0
+"""What lies so much further ahead than it can was written before the clock was set back. Less would be two machines' clocks, or a row
+that was written since this one looked at its own."""
 AT_ONCE = 8
 """Deliveries at once: a receiver that does not answer must not keep the others waiting."""
 GONE = 410
@@ -61,9 +64,9 @@ class Courier:
             return int(connection.execute(delete(DELIVERIES).where(*old)).rowcount)
 
     def _due(self, limit: int) -> list[Row[Any]]:
-        """What nobody alive holds. Whatever lies further ahead than the longest pause was written before the clock was set back."""
+        """What is due and nobody alive holds."""
         now = time.time()
-        due = or_(DELIVERIES.c.next_at <= now, DELIVERIES.c.next_at > now + BACK_OFF_S[-1])
+        due = or_(DELIVERIES.c.next_at <= now, DELIVERIES.c.next_at > now + BACK_OFF_S[-1] + UNTRUE_S)
         query = select(DELIVERIES).where(DELIVERIES.c.state == "pending", due).order_by(DELIVERIES.c.next_at)
         # Rows that others are at are passed over, so more are looked at than are wanted.
         with self.engine.connect() as connection:
@@ -115,8 +118,8 @@ class Courier:
 
 
 def _free(row: Row[Any], now: float) -> bool:
-    """Nobody alive holds it. A lease that ends later than any can was written before the clock was set back."""
-    return not now < row.lease_expires_at <= now + LEASE_S or gone(row.lease_owner)
+    """Nobody alive holds it."""
+    return not now < row.lease_expires_at <= now + LEASE_S + UNTRUE_S or gone(row.lease_owner)
 
 
 def _ended(state: str, reason: str, attempts: int) -> dict[str, Any]:

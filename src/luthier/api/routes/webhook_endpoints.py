@@ -70,10 +70,16 @@ class WebhookEndpoint(BaseModel):
     @classmethod
     def of(cls, row: Row[Any], **more: Any) -> Self:
         """The object of a row."""
-        times = {"created_at": int(row.created_at), "updated_at": int(row.updated_at)}
-        hint = f"whsec_...{row.secret[-5:]}"
         return cls(
-            id=row.id, name=row.name, url=row.url, event_types=row.events, signing_secret_hint=hint, status=row.state, **times, **more
+            id=row.id,
+            created_at=int(row.created_at),
+            updated_at=int(row.updated_at),
+            name=row.name,
+            url=row.url,
+            event_types=row.events,
+            signing_secret_hint=f"whsec_...{row.secret[-5:]}",
+            status=row.state,
+            **more,
         )
 
 
