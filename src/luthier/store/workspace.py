@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import os
 import re
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from luthier.core.errors import InputError
 from luthier.store import files
 from luthier.store.artifacts import Artifacts
+
+if TYPE_CHECKING:
+    from luthier.store.blobs import Blobs
 
 DEFAULT = "default"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
@@ -58,6 +62,13 @@ class Workspace:
         """What the server keeps of live traffic for measuring drift (numbers, no texts)."""
         return self.home / "samples"
 
+    @cached_property
+    def blobs(self) -> Blobs:
+        """The bytes of uploaded files, of all workspaces: at ``LUTHIER_BLOBS`` (a folder, ``abfs://``, ``s3://``) or in ``blobs``."""
+        from luthier.store.blobs import Blobs
+
+        return Blobs(os.environ.get("LUTHIER_BLOBS", "") or self.root / "blobs", cache=self.root / "cache" / "blobs")
+
     @property
     def database(self) -> str:
         """The database's address: ``LUTHIER_DATABASE``, or a SQLite file in the workspace."""
@@ -77,5 +88,5 @@ class Workspace:
 
     def sweep(self) -> int:
         """Removes what killed writers left; how many things."""
-        places = (self.home, self.work, self.cache, self.cache / "features", self.artifacts.root)
+        places = (self.home, self.work, self.cache, self.cache / "features", self.root / "cache" / "blobs", self.artifacts.root)
         return sum(files.sweep(folder) for folder in places)
