@@ -160,6 +160,10 @@ class Host:
             raise UnknownName.among("endpoint", name, self._open.copy())
         return found
 
+    def serves(self, name: str) -> bool:
+        """Whether it is an endpoint, open or one that cannot be opened."""
+        return name in self._open or name in self._problems
+
     def all(self) -> list[Hosted]:
         """Every endpoint by name."""
         return [hosted for _, hosted in sorted(self._open.copy().items())]  # a copy: the looker may swap meanwhile
@@ -226,6 +230,11 @@ class Host:
     def find(self, info: Deployed) -> Hosted:
         """A model that is no endpoint, open: blocks while it is opened. It may be closed for another one any time after this."""
         with self._on_demand.holding(info) as hosted:
+            return hosted
+
+    async def opened(self, info: Deployed) -> Hosted:
+        """``find`` without stopping the event loop."""
+        async with self._holding(info) as hosted:
             return hosted
 
     @contextlib.asynccontextmanager
