@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from luthier.cli import files, jobs
+from luthier.cli.reach import Key, Url, reach
 from luthier.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="From a file of examples to a deployed model that is watched.",
 )
+
+app.add_typer(jobs.app, name="jobs")
+app.add_typer(files.app, name="files")
 
 Sets = Annotated[list[str] | None, typer.Option("--set", "-s", help="dotted.path=value, e.g. train.epochs=3")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
@@ -104,11 +109,11 @@ def _show_answer(text: str, answer: dict[str, Any]) -> None:
 
 
 @app.command()
-def plan(recipe: Path, sets: Sets = None, as_json: AsJson = False) -> None:
+def plan(recipe: Path, sets: Sets = None, as_json: AsJson = False, url: Url = "", key: Key = "") -> None:
     """Show what a recipe would do: every value, and where it came from."""
     from luthier.cli import show
 
-    made = _service(progress=False).plan(_recipe(recipe, sets), check_memory=False)
+    made = reach(url, key).plan(_recipe(recipe, sets))
     show.as_json(made.model_dump(mode="json")) if as_json else show.plan_table(made, everything=True)
 
 
@@ -193,26 +198,32 @@ def export(model: str, sets: Sets = None, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def deploy(model: str, endpoint: Annotated[str, typer.Option("--endpoint", "-e")], force: bool = False, as_json: AsJson = False) -> None:
-    """Make an endpoint answer with an export (or with the newest export of a model), if the gate passes."""
+def deploy(
+    model: str,
+    endpoint: Annotated[str, typer.Option("--endpoint", "-e")],
+    force: bool = False,
+    as_json: AsJson = False,
+    url: Url = "",
+    key: Key = "",
+) -> None:
+    """Make an endpoint answer with an export (or with the newest export of a model, or a tuned model), if the gate passes."""
     from luthier.cli import show
 
-    service = _service(as_json=as_json)
-    info = service.deploy(service.export_of(model), endpoint, force=force)
-    show.as_json({"endpoint": info.name, "export": info.export_id}, line=True) if as_json else show.out.print(
-        f"{info.name} answers with {info.export_id}"
-    )
+    made = reach(url, key).deploy(model, endpoint, force=force)
+    show.as_json(made, line=True) if as_json else show.out.print(f"{made['endpoint']} answers with {made['export']}")
 
 
 @app.command()
-def endpoints(remove: Annotated[str, typer.Option(help="take this endpoint away")] = "", as_json: AsJson = False) -> None:
+def endpoints(
+    remove: Annotated[str, typer.Option(help="take this endpoint away")] = "", as_json: AsJson = False, url: Url = "", key: Key = ""
+) -> None:
     """List the endpoints."""
     from luthier.cli import show
 
-    service = _service(progress=False)
+    there = reach(url, key)
     if remove:
-        service.undeploy(remove)
-    rows = [{"name": i.name, "task": i.task, "export": i.export_id, "model": i.model_id} for i in service.endpoints.list()]
+        there.undeploy(remove)
+    rows = there.endpoints()
     show.as_json(rows) if as_json else show.table(rows, ["name", "task", "export", "model"])
 
 
@@ -231,14 +242,11 @@ def serve(
 
 
 @app.command()
-def ask(endpoint: str, texts: list[str], scores: bool = False, as_json: AsJson = False) -> None:
-    """Ask an endpoint (in this process; it is journaled only by luthier serve)."""
-    from luthier.app.notebook import Endpoint
+def ask(endpoint: str, texts: list[str], scores: bool = False, as_json: AsJson = False, url: Url = "", key: Key = "") -> None:
+    """Ask an endpoint (in this process, or of a server: only that journals it)."""
     from luthier.cli import show
 
-    service = _service(progress=False)
-    with Endpoint(service, service.endpoints.get(endpoint)) as opened:
-        answers = opened.predict(texts, scores=scores)
+    answers = reach(url, key).ask(endpoint, texts, scores=scores)
     if as_json:
         show.as_json(answers)
     else:
@@ -252,70 +260,72 @@ def watch(
     window_s: Annotated[float, typer.Option(min=1, help="seconds of the journal to look at")] = 300,
     once: Annotated[bool, typer.Option("--once", help="print one window and end")] = False,
     as_json: AsJson = False,
+    url: Url = "",
+    key: Key = "",
 ) -> None:
     """Show live rate, latency, label mix, confidence and drift."""
     from luthier.cli import show
     from luthier.cli.watch_view import render
 
-    service = _service(progress=False)
+    there = reach(url, key)
     if as_json:
-        show.as_json(service.watch(endpoint, window_s).as_json())
+        show.as_json(there.watch(endpoint, window_s).as_json())
     elif once:
-        show.out.print(render(service.watch(endpoint, window_s)))
+        show.out.print(render(there.watch(endpoint, window_s)))
     else:
         import time
 
         from rich.live import Live
 
-        with Live(render(service.watch(endpoint, window_s)), console=show.out, refresh_per_second=2) as live:
+        with Live(render(there.watch(endpoint, window_s)), console=show.out, refresh_per_second=2) as live:
             while True:
                 time.sleep(2)
-                live.update(render(service.watch(endpoint, window_s)))
+                live.update(render(there.watch(endpoint, window_s)))
 
 
 @app.command()
-def feedback(endpoint: str, identity: str, thumbs: str = "", right: str = "", comment: str = "") -> None:
+def feedback(endpoint: str, identity: str, thumbs: str = "", right: str = "", comment: str = "", url: Url = "", key: Key = "") -> None:
     """Judge an answer: --thumbs up|down, --right LABEL."""
-    _service(progress=False).feedback(endpoint, identity, thumbs=thumbs, right=right or None, comment=comment)
+    reach(url, key).feedback(endpoint, identity, thumbs=thumbs, right=right, comment=comment)
 
 
 @app.command()
 def models(
-    task: str = "", usable: Annotated[bool, typer.Option("--usable", help="only what works here now")] = False, as_json: AsJson = False
+    task: str = "",
+    usable: Annotated[bool, typer.Option("--usable", help="only what works there now")] = False,
+    as_json: AsJson = False,
+    url: Url = "",
+    key: Key = "",
 ) -> None:
-    """List the catalog, and what of it can be used on this machine right now."""
+    """List the catalog, and what of it can be used on this machine (or that server) right now."""
     from luthier.cli import show
 
-    rows = [r for r in _service(progress=False).model_table() if (not usable or r["usable"]) and (not task or task in r.get("tasks", []))]
+    rows = [row for row in reach(url, key).models() if (not usable or row["usable"]) and (not task or task in row.get("tasks", []))]
     show.as_json(rows) if as_json else show.models_table(rows)
 
 
 @app.command()
-def plugins(as_json: AsJson = False) -> None:
+def plugins(as_json: AsJson = False, url: Url = "", key: Key = "") -> None:
     """List every task, method, metric, format, runtime, executor, sink and baseline."""
     from luthier.cli import show
-    from luthier.core import registry
 
-    found = {room: registry.names(room) for room in registry.ROOMS}
+    found = reach(url, key).plugins()
     show.as_json(found) if as_json else show.table([{"room": k, "names": v} for k, v in found.items()], ["room", "names"])
 
 
 @app.command()
-def artifacts(kind: str = "", as_json: AsJson = False) -> None:
+def artifacts(kind: str = "", as_json: AsJson = False, url: Url = "", key: Key = "") -> None:
     """List what was made: datasets, models, evaluations, exports."""
     from luthier.cli import show
 
-    rows = [
-        {"id": a.id, "name": a.name, "size_MB": a.size_bytes / 1e6, "parents": list(a.parents)}
-        for a in _service(progress=False).workspace.artifacts.all(kind)
-    ]
+    rows = reach(url, key).artifacts(kind)
     show.as_json(rows) if as_json else show.table(rows, ["id", "name", "size_MB", "parents"])
 
 
 @app.command()
-def runs(as_json: AsJson = False) -> None:
+def runs(as_json: AsJson = False, url: Url = "", key: Key = "") -> None:
     """List runs and how they ended."""
     from luthier.cli import show
 
-    rows = _service(progress=False).runs()
+    rows = reach(url, key).runs()
     show.as_json(rows) if as_json else show.table(rows, ["id", "name", "state"])
