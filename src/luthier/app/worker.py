@@ -140,17 +140,19 @@ class Worker:
         return list(self._services.values())
 
     def _chores(self) -> None:
-        for service in self._each():
-            service.files.expire()
-            service.uploads.expire()
+        self.service.files.expire()
+        self.service.uploads.expire()
+        self._each()
         for row in self.tunings.untold():
             self._services[row["workspace"]].fine_tuning.moved(row["id"], "running", row["state"])
 
     def _check(self) -> None:
         """Checks large files that came, and lets jobs go on that wait for that."""
-        for service in self._each():
-            service.files.check_pending()
-        for row in self.tunings.unchecked():
+        self.service.files.check_pending()
+        waiting = self.tunings.unchecked()
+        if waiting:
+            self._each()
+        for row in waiting:
             self._services[row["workspace"]].fine_tuning.admit(row)
 
     def _deliver(self) -> None:

@@ -1,0 +1,57 @@
+"""Which task a file asks for, rule by rule, and what is said when nothing fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from luthier.app.deciding import RULES, decide
+from luthier.catalog import cards
+from luthier.core.errors import SpecError
+
+BERT, GPT = cards.find("all-minilm-l6-v2"), next(card for card in cards.list_cards() if card.architecture == "decoder")
+LABELS: dict[str, Any] = {"kind": "chat", "rows": 100, "reply": "labels", "labels": {"a": 50, "b": 50}}
+
+
+def test_chats_with_a_closed_set_of_replies_train_a_classifier() -> None:
+    decision = decide(LABELS, BERT)
+    assert (decision.task, decision.data) == ("text-classification", {"format": "openai-chat"})
+    assert "2 labels in 100 rows" in decision.why
+
+
+def test_prompt_and_completion_with_labels_are_read_by_their_own_names() -> None:
+    decision = decide(LABELS | {"kind": "completion"}, BERT)
+    assert decision.data == {"format": "jsonl", "map": {"text": "prompt", "label": "completion"}}
+
+
+def test_a_table_trains_a_classifier() -> None:
+    assert decide({"kind": "table", "rows": 10}, BERT).task == "text-classification"
+
+
+@pytest.mark.parametrize(
+    ("facts", "card", "method", "path", "said"),
+    [
+        (LABELS | {"reply": "text"}, BERT, "supervised", "training_file", "free text"),
+        (LABELS, GPT, "supervised", "training_file", "the task 'chat'"),
+        ({"kind": "table"}, GPT, "supervised", "model", "needs encoder"),
+        ({"kind": "preference"}, BERT, "dpo", "method.type", "dpo"),
+        ({"kind": "preference"}, BERT, "supervised", "method.type", "dpo"),
+        ({"kind": "reinforcement"}, BERT, "reinforcement", "method.type", "reinforcement"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_sentence(facts: Any, card: Any, method: str, path: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said) as caught:
+        decide(facts, card, method=method)
+    assert caught.value.path == path
+    assert caught.value.hint
+
+
+def test_a_task_can_be_named(monkeypatch: Any) -> None:
+    assert decide(LABELS, BERT, wanted="text-classification").why == "the request names it"
+    with pytest.raises(SpecError, match="there is no task 'poetry'"):
+        decide(LABELS, BERT, wanted="poetry")
+
+
+def test_the_rules_are_written_down() -> None:
+    assert len(RULES) == 5
