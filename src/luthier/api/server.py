@@ -81,14 +81,14 @@ def _add_health(app: FastAPI, tenants: Tenants, measures: Measures) -> None:
         """The process lives."""
         return {"status": "alive"}
 
-    @app.get("/readyz", tags=["health"])
+    @app.get("/readyz", tags=["health"], responses={503: {"description": "not yet, or not any more: `problems` says why"}})
     async def readyz() -> Response:
         """Something is deployed, and everything deployed is open."""
         host = tenants.host()
         body: dict[str, Any] = {"ready": host.ready, "endpoints": [one.info.name for one in host.all()], "problems": host.problems}
         return JSONResponse(body, 200 if host.ready else 503)
 
-    @app.get("/metrics", tags=["health"])
+    @app.get("/metrics", tags=["health"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
         """Prometheus figures."""
         return Response(measures.page(), media_type="text/plain; version=0.0.4; charset=utf-8")

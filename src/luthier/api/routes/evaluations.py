@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 
 from luthier.api.access import MayRead
 from luthier.api.pages import After, Artifact, Limit, Named, Page
@@ -46,7 +46,7 @@ def lineage(evaluation: Named, caller: MayRead) -> dict[str, Any]:
     return Records(caller.service).lineage(evaluation, "evaluation")
 
 
-@routes.get("/{evaluation}/report", response_class=HTMLResponse)
+@routes.get("/{evaluation}/report", response_class=Response, responses={200: {"content": {"text/html": {}}}})
 def report(evaluation: Named, caller: MayRead) -> HTMLResponse:
     """The report as a page that loads nothing and runs nothing but its own few lines that sort a table."""
     return HTMLResponse(Records(caller.service).report(evaluation), headers=_headers())
