@@ -126,7 +126,7 @@ Tokens = Annotated[list[int], Field(min_length=1)]
 class CompletionRequest(_Sampling):
     """The body of a completion call."""
 
-    prompt: str | Prompts | Tokens | list[Tokens]
+    prompt: str | Prompts | Tokens | Annotated[list[Tokens], Field(min_length=1, max_length=MOST_PROMPTS)]
     best_of: Annotated[int, Field(ge=1, le=20)] | None = None
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
