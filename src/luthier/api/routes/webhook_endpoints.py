@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictBool
 from sqlalchemy import Row
 
 from luthier.api.access import MayAdmin
@@ -45,7 +45,7 @@ class Change(Body):
 class Rotation(Body):
     """How the secret is changed."""
 
-    keep_old_secret_active_for_24_hours: bool | None = None
+    keep_old_secret_active_for_24_hours: StrictBool | None = None
 
 
 class Trial(Body):
