@@ -253,6 +253,7 @@ def test_a_file_that_is_wrong_as_a_whole(checked, data, words):
         (b"text,label\n", "there is a header and no row"),
         (b"text,label\na,b\n", "ends with 1 row"),
         (b"a\x00\x01\x02\x03" * 99, "line 1: "),
+        (b"\x80\x04\x95 whatever", "this is a pickle"),
         (b"text\n" + b"a\n" * 10, "line 1: "),
     ],
 )

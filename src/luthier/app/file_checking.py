@@ -7,11 +7,13 @@ import threading
 import time
 from typing import Any
 
+from sqlalchemy.exc import DBAPIError
+
 from luthier.app.file_checks import JSON_SUFFIXES, Verdict, check_batch_file, check_training_file
 from luthier.app.file_masking import FileMasking
 from luthier.app.file_rows import NO_LEASE, Claimed, FileInfo, FileRows
 from luthier.app.leases import LEASE_S
-from luthier.core.errors import Damaged, LuthierError, Overloaded, Stopped
+from luthier.core.errors import Damaged, LuthierError, NoSpace, Overloaded, Stopped
 from luthier.core.personal_data import mask_text
 from luthier.store.blobs import Blobs, Stored
 
@@ -55,13 +57,13 @@ class FileChecking:
             values = self._judged(claimed)
         except Stopped:
             return
-        except (Overloaded, OSError) as error:
-            if not isinstance(error, Damaged):
+        except Damaged as error:
+            values = {"status": "error", "status_details": error.message}
+        except Exception as error:
+            if _passes(error):
                 self.rows.change(claimed, {"lease_owner": "", "lease_expires_at": time.time() + LEASE_S})
                 logging.getLogger("luthier.files").warning("%s is not checked yet: %s", claimed.info.id, error)
                 return
-            values = {"status": "error", "status_details": error.message}
-        except Exception as error:
             # Ours to mend; but a client that waits for the file must not wait for ever.
             logging.getLogger("luthier.files").exception("%s cannot be checked", claimed.info.id)
             said = error.message if isinstance(error, LuthierError) else "the server met a defect of its own"
@@ -95,6 +97,11 @@ class FileChecking:
         verdict = check_training_file(self.blobs.local(stored.name), name, beat)
         kept = {"blob": stored.name, "size_bytes": stored.size_bytes, "sha256": stored.sha256, "filename": name}
         return kept | _values(verdict) | ({"status_details": masking.said} if verdict.good else {})
+
+
+def _passes(error: Exception) -> bool:
+    """Whether a later try can end otherwise: the store, the disk or the database does not answer now."""
+    return isinstance(error, Overloaded | NoSpace | DBAPIError) or (isinstance(error, OSError) and not isinstance(error, LuthierError))
 
 
 def _values(verdict: Verdict) -> dict[str, Any]:

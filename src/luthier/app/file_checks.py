@@ -16,7 +16,7 @@ from luthier.app import jsonl_lines, row_rules
 from luthier.app.message_rules import tokens
 from luthier.app.reply_census import ReplyCensus
 from luthier.core import registry
-from luthier.core.errors import InputError, LuthierError, RowError
+from luthier.core.errors import InputError, LuthierError, RowError, UnsafeFile
 from luthier.core.ports import BadRow, Format, Row
 
 FEWEST_ROWS = 10
@@ -76,7 +76,7 @@ def check_training_file(path: Path, filename: str, beat: Beat = lambda: None) ->
             _check_table(path, filename, format_of(path, filename, head), verdict, beat)
     except RowError:
         raise
-    except InputError as error:
+    except (InputError, UnsafeFile) as error:
         text = error.message.replace(str(path), filename)
         verdict.problems.append(
             _CONTROL.sub(" ", (text if "line " in text else f"line 1: {text}") + (f": {error.hint}" if error.hint else ""))[:800]
