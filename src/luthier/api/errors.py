@@ -85,6 +85,8 @@ def response(error: Exception) -> Response:
 def _known(error: errors.LuthierError) -> Response:
     status = status_of(error)
     headers = {}
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
     if isinstance(error, WORTH_REPEATING):
         headers["retry-after"] = str(error.retry_after_s)
     elif status in (409, 429) or status >= 500:

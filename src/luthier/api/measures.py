@@ -28,6 +28,7 @@ class Measures:
         self.requests = Counter("luthier_requests", "HTTP requests", ["route", "method", "status"], **where)
         self.errors = Counter("luthier_errors", "HTTP requests that ended with an error", ["route", "code"], **where)
         self.seconds = Histogram("luthier_request_seconds", "seconds from request to response", ["route"], buckets=LATENCY_S, **where)
+        self.strangers = Counter("luthier_failed_logins", "requests without a valid key", ["reason"], **where)
         self.answers = Counter("luthier_answers", "examples answered", one, **where)
         self.answer_seconds = Histogram("luthier_answer_seconds", "seconds from call to answer", one, buckets=LATENCY_S, **where)
         self.batch = Histogram("luthier_batch_examples", "examples that ran together", one, buckets=(1, 2, 4, 8, 16, 32), **where)

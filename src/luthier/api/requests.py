@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, its count and time, and that no error leaves without the one shape."""
+"""What surrounds every request: its id, count and time, its row of the audit log, and that no error leaves without the one shape."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from luthier.api import errors
+from luthier.api.access import Admission, admission
 from luthier.api.measures import Measures
+from luthier.app.audit import Audit
 from luthier.core.errors import InputError
 
 UNWRITABLE = re.compile("[\0\ud800-\udfff]")
@@ -57,9 +60,10 @@ def writable(data: Any) -> bool:
 class Requests:
     """ASGI middleware. A caller's own ``x-request-id`` is kept when it is short and plain."""
 
-    def __init__(self, app: ASGIApp, measures: Measures) -> None:
+    def __init__(self, app: ASGIApp, measures: Measures, audit: Audit | None = None) -> None:
         self.app = app
         self.measures = measures
+        self.audit = audit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -69,25 +73,42 @@ class Requests:
         given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-request-id"), "")
         request_id = given if ID.fullmatch(given) else secrets.token_hex(8)
         scope["request_id"] = request_id
-        start, status = time.perf_counter(), 0
+        start, status, entry = time.perf_counter(), 0, admission(scope)
         receive = _limited(scope, receive)
 
         async def tagged(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                MutableHeaders(scope=message).update({**entry.headers, "x-request-id": request_id})
+                await self._note(scope, entry, status)  # before the caller knows: what was done is never without its row
             await send(message)
 
         try:
             await self.app(scope, receive, tagged)
         except ClientDisconnect:
+            if not status:
+                await self._note(scope, entry, HUNG_UP)
             status = HUNG_UP
         except Exception as error:
             logging.getLogger("luthier.api").exception("request %s failed", request_id)
             if not status:
                 await errors.response(error)(scope, receive, tagged)
+        finally:
+            entry.leave()
         self._count(scope, status, time.perf_counter() - start)
+
+    async def _note(self, scope: Scope, entry: Admission, status: int) -> None:
+        """Writes a change, also one that was forbidden, into the audit log; what strangers and the impatient send is only counted."""
+        changes = scope["method"] in CHANGING and entry.needs is not None and entry.needs.changes
+        if self.audit is None or not changes or not entry.workspace or entry.limited:
+            return
+        action = f"{scope['method']} {getattr(scope.get('route'), 'path', '')}"
+        said = {"key": entry.key, "action": action, "object": scope["path"], "status": status, "request_id": scope["request_id"]}
+        try:
+            await run_in_threadpool(self.audit.add, entry.workspace, **said)
+        except Exception:  # the change was made: that must be said whatever becomes of its row
+            logging.getLogger("luthier.api").exception("request %s is not in the audit log: %s", scope["request_id"], said)
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         # The route's pattern, not the address: addresses are without bound.
@@ -116,7 +137,8 @@ def _limited(scope: Scope, receive: Receive) -> Receive:
     return counted
 
 
-METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"}
+CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
+METHODS = {*CHANGING, "GET", "HEAD", "OPTIONS"}
 
 
 async def json_body(request: Request, like: str = '{"text": "..."}') -> dict[str, Any]:

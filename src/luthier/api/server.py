@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
@@ -16,19 +16,27 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from luthier.api import errors, routes
-from luthier.api.access import Access, Open
+from luthier.api.access import Access, Door, Needs, Open, check_routes
 from luthier.api.measures import Measures
 from luthier.api.requests import Requests
 from luthier.api.tenants import Served, Tenants
+from luthier.app.audit import Audit
 from luthier.core.errors import LuthierError
+from luthier.store.workspace import DEFAULT
 
 
 def create_app(
-    service: Served, *, access: Access | None = None, workers: int = 0, samples: Path | None = None, keep_text: bool = False
+    service: Served,
+    *,
+    access: Access | None = None,
+    workers: int = 0,
+    samples: Path | None = None,
+    keep_text: bool = False,
+    open_metrics: bool = False,
 ) -> FastAPI:
     """The ASGI app. ``access``: who may do what (none: everybody everything, for a process of one's own); ``workers``: inferences at once
     (0: one a core); ``samples``: folder of the drift samples that watch reads; ``keep_text``: the journal keeps the texts too, personal
-    data masked.
+    data masked; ``open_metrics``: ``/metrics`` needs no key.
 
     The endpoints of the workspace ``default`` are opened when this is called, so a server that listens can answer.
     """
@@ -54,11 +62,19 @@ def create_app(
         generate_unique_id_function=_operation,
     )
     app.state.tenants, app.state.measures, app.state.access = tenants, measures, access or Open()
-    app.add_middleware(Requests, measures=measures)
+    app.router.route_class = Door
+    app.add_middleware(Requests, measures=measures, audit=_audit(service))
     routes.include(app)
     _add_errors(app)
-    _add_health(app, tenants, measures)
+    _add_health(app, tenants, measures, open_metrics=open_metrics)
+    check_routes(app, {"/metrics"} if open_metrics else ())
     return app
+
+
+def _audit(service: Served) -> Audit | None:
+    """The audit log of the service's database; what only serves endpoints has none."""
+    workspace = getattr(service, "workspace", None)
+    return Audit(workspace.engine()) if workspace is not None else None
 
 
 def _operation(route: APIRoute) -> str:
@@ -75,7 +91,7 @@ def _add_errors(app: FastAPI) -> None:
         app.add_exception_handler(kind, answer)
 
 
-def _add_health(app: FastAPI, tenants: Tenants, measures: Measures) -> None:
+def _add_health(app: FastAPI, tenants: Tenants, measures: Measures, *, open_metrics: bool) -> None:
     @app.get("/healthz", tags=["health"])
     async def healthz() -> dict[str, str]:
         """The process lives."""
@@ -83,12 +99,17 @@ def _add_health(app: FastAPI, tenants: Tenants, measures: Measures) -> None:
 
     @app.get("/readyz", tags=["health"], responses={503: {"description": "not yet, or not any more: `problems` says why"}})
     async def readyz() -> Response:
-        """Something is deployed, and everything deployed is open."""
+        """Something is deployed, and everything deployed is open. Names are said only where everybody may know them."""
         host = tenants.host()
-        body: dict[str, Any] = {"ready": host.ready, "endpoints": [one.info.name for one in host.all()], "problems": host.problems}
+        named = {"endpoints": [one.info.name for one in host.all()], "problems": host.problems}
+        body: dict[str, Any] = {"ready": host.ready} | ({} if app.state.access.guarded else named)
         return JSONResponse(body, 200 if host.ready else 503)
 
-    @app.get("/metrics", tags=["health"], response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    rule = [] if open_metrics else [Depends(Needs("read", workspace=DEFAULT))]
+    shown: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
+
+    # Figures are of all workspaces together: they are for who runs the server.
+    @app.get("/metrics", tags=["health"], response_class=Response, responses=shown, dependencies=rule)
     async def metrics() -> Response:
         """Prometheus figures."""
         return Response(measures.page(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -35,6 +35,8 @@ class Tenants:
 
     def service(self, workspace: str = DEFAULT) -> Any:
         """The use cases of a workspace."""
+        if workspace in self._services:  # not behind the lock: another workspace's endpoints may be being opened
+            return self._services[workspace]
         with self._lock:
             if workspace not in self._services:
                 from luthier.app.service import Service
@@ -44,6 +46,8 @@ class Tenants:
 
     def host(self, workspace: str = DEFAULT) -> Host:
         """The open endpoints of a workspace."""
+        if workspace in self._hosts:
+            return self._hosts[workspace]
         with self._lock:
             if workspace not in self._hosts:
                 service = self.service(workspace)

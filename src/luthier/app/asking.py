@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -11,8 +12,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from typing import IO, Any
 
+from luthier.app.keys import ERRAND_S, Keys
 from luthier.app.service import Service
 from luthier.core.errors import JobFailed, LuthierError, from_json
 
@@ -29,16 +32,27 @@ def ask(service: Service, endpoint: str, texts: list[str]) -> list[dict[str, Any
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, "LUTHIER_HOME": str(service.workspace.home)}
-    command = [sys.executable, "-c", "from luthier.cli import main; main()", "serve", "--port", str(port)]
+    environment = {**os.environ, "LUTHIER_HOME": str(service.workspace.root)}
+    command = [sys.executable, "-c", "from luthier.cli import main; main()", "serve", "--port", str(port), "--no-first-key"]
     # A file and not a pipe: a server that says much would wait for a reader.
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as said, _key(service) as key:
         server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said)
         try:
             _wait(server, f"http://127.0.0.1:{port}", said)
-            return _predict(f"http://127.0.0.1:{port}/api/v1/endpoints/{endpoint}/predict", texts)
+            return _predict(f"http://127.0.0.1:{port}/api/v1/endpoints/{endpoint}/predict", texts, key)
         finally:
             _stop(server)
+
+
+@contextlib.contextmanager
+def _key(service: Service) -> Iterator[str]:
+    """A key that may ask and nothing else, for as long as this takes: another program on this machine may find the port, too."""
+    keys = Keys(service.workspace.engine())
+    made, secret = keys.create(service.workspace.name, "luthier run", ["infer"], expires_in_s=ERRAND_S)
+    try:
+        yield secret
+    finally:
+        keys.revoke(made.workspace, made.id)
 
 
 def _wait(server: subprocess.Popen[bytes], address: str, said: IO[bytes]) -> None:
@@ -56,9 +70,9 @@ def _wait(server: subprocess.Popen[bytes], address: str, said: IO[bytes]) -> Non
     raise JobFailed(f"the server did not start: {why}" + (f": {last}" if last else ""), "luthier serve shows more")
 
 
-def _predict(address: str, texts: list[str]) -> list[dict[str, Any]]:
-    body = json.dumps({"texts": texts}).encode()
-    call = urllib.request.Request(address, data=body, headers={"Content-Type": "application/json"})
+def _predict(address: str, texts: list[str], key: str) -> list[dict[str, Any]]:
+    body, headers = json.dumps({"texts": texts}).encode(), {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+    call = urllib.request.Request(address, data=body, headers=headers)
     try:
         with _open(call, timeout=ANSWER_S) as answer:
             found: list[dict[str, Any]] = json.load(answer)["answers"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from luthier.cli import files, jobs
+from luthier.cli import files, jobs, keys
 from luthier.cli.reach import Key, Url, reach
 from luthier.core.errors import InputError
 
@@ -26,6 +26,8 @@ app = typer.Typer(
 
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(files.app, name="files")
+app.add_typer(keys.app, name="keys")
+app.add_typer(keys.workspaces, name="workspaces")
 
 Sets = Annotated[list[str] | None, typer.Option("--set", "-s", help="dotted.path=value, e.g. train.epochs=3")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
@@ -210,7 +212,7 @@ def deploy(
     from luthier.cli import show
 
     made = reach(url, key).deploy(model, endpoint, force=force)
-    show.as_json(made, line=True) if as_json else show.out.print(f"{made['endpoint']} answers with {made['export']}")
+    show.as_json(made, line=True) if as_json else show.out.print(f"{made['endpoint']} answers with {made['export'] or model}")
 
 
 @app.command()
@@ -233,12 +235,23 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
     workers: Annotated[int, typer.Option(help="inferences at once; 0: one a core")] = 0,
     keep_text: Annotated[bool, typer.Option("--keep-text", help="journal the texts too, personal data masked")] = False,
+    no_keys: Annotated[bool, typer.Option("--no-keys", help="ask for no API key; only where this machine alone can ask")] = False,
+    requests_per_minute: Annotated[int, typer.Option(min=0, help="of a key without a limit of its own; 0: no limit")] = 0,
+    concurrent: Annotated[int, typer.Option(min=0, help="requests at once, of a key without a limit of its own; 0: no limit")] = 0,
+    open_metrics: Annotated[bool, typer.Option("--open-metrics", help="/metrics needs no key")] = False,
+    no_first_key: Annotated[bool, typer.Option("--no-first-key", hidden=True)] = False,
 ) -> None:
     """Answer over HTTP for every endpoint of the workspace."""
     from luthier.api import serve as serve_api
+    from luthier.api.start import access_for, greeting
+    from luthier.app.limits import Limits
 
     service = _service(progress=False)
-    serve_api(service, host=host, port=port, workers=workers, samples=service.workspace.samples, keep_text=keep_text)
+    say = None if no_first_key else lambda secret: print(greeting(secret, host, port), flush=True)
+    limits = Limits(requests_per_minute, concurrent)
+    access = access_for(service.workspace.engine(), host, no_keys=no_keys, first_key=say, limits=limits)
+    options = {"samples": service.workspace.samples, "keep_text": keep_text, "access": access, "open_metrics": open_metrics}
+    serve_api(service, host=host, port=port, workers=workers, **options)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path
 from pydantic import BaseModel
 
-from luthier.api.access import MayRead, MayTrain
+from luthier.api.access import MayReadOrInfer, MayTrain
 from luthier.api.routes import OPENAI
 
 PREFIXES = OPENAI
@@ -62,7 +62,7 @@ class ModelDeleted(BaseModel):
 
 
 @routes.get("", response_model=ModelList)
-def models(caller: MayRead) -> dict[str, Any]:
+def models(caller: MayReadOrInfer) -> dict[str, Any]:
     """Everything that can be asked or tuned: deployments, tuned models, checkpoints, bases."""
     found = caller.service.models.list()
     ends = {"first_id": found[0]["id"], "last_id": found[-1]["id"]} if found else {"first_id": None, "last_id": None}
@@ -70,7 +70,7 @@ def models(caller: MayRead) -> dict[str, Any]:
 
 
 @routes.get("/{model:path}", response_model=ModelObject)
-def model(model: ModelName, caller: MayRead) -> dict[str, Any]:
+def model(model: ModelName, caller: MayReadOrInfer) -> dict[str, Any]:
     """One model, by any of its names."""
     return caller.service.models.get(model)
 
