@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from openai import AsyncAzureOpenAI
 
 from luthier.app import encoders
+from luthier.catalog import places
 
 
 def _vectors(answer: Any) -> Any:
@@ -65,6 +67,15 @@ def test_azure_asks_in_the_path_and_asynchronously(live: Any) -> None:
     assert np.allclose(_vectors(answer)[0], _vectors(live.openai().embeddings.create(model=live.tuned, input="a"))[0], atol=1e-5)
 
 
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No model of the hub is here, whatever this machine can reach."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    places._hub_unreachable.cache_clear()
+    yield
+    places._hub_unreachable.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -80,6 +91,7 @@ def test_azure_asks_in_the_path_and_asynchronously(live: Any) -> None:
         ({"extra_body": {"dimension": 3}}, "did you mean 'dimensions'"),
         ({"extra_body": {"encoding_format": "hex"}}, "encoding_format"),
         ({"model": "gpt2"}, "need an encoder"),
+        ({"model": "bert-large"}, "cannot be used here"),
     ],
 )
 def test_what_cannot_be_embedded_is_refused_with_a_reason(live: Any, given: dict[str, Any], said: str) -> None:

@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from luthier.catalog import cards
+from luthier.catalog import cards, places
 from luthier.catalog.card import ModelCard
 from luthier.core.errors import Conflict
 from luthier.store.locks import locked
@@ -35,38 +35,41 @@ class Encoders:
 
     def folder(self, card: ModelCard) -> Path | None:
         """The folder of a card's encoder; ``None`` while it is being made, which this starts. Raises ``Conflict`` when that failed."""
-        source = cards.locate(card)
-        target = self.root / stamp(source)
-        if (target / "model.onnx").is_file():
-            return target
+        if _here(card):
+            target = self._target(card)
+            if (target / "model.onnx").is_file():
+                return target
         with self._lock:
-            when, why = self._failed.get(target.name, (0.0, ""))
-            if time.monotonic() - when < AGAIN_S and why:
+            when, why = self._failed.get(card.id, (0.0, ""))
+            if why and time.monotonic() - when < AGAIN_S:
                 raise Conflict(
                     f"{card.id} could not be made ready for embeddings: {why}", "the server's log says more; pip install 'luthier[train]'"
                 )
-            working = self._making.get(target.name)
+            working = self._making.get(card.id)
             if working is None or not working.is_alive():
-                self._making[target.name] = threading.Thread(
-                    target=self._make, args=(source, target), name=f"encoder-{card.id}", daemon=True
-                )
-                self._making[target.name].start()
+                self._making[card.id] = threading.Thread(target=self._make, args=(card,), name=f"encoder-{card.id}", daemon=True)
+                self._making[card.id].start()
         return None
+
+    def _target(self, card: ModelCard) -> Path:
+        return self.root / stamp(cards.locate(card))
 
     def wait(self) -> None:
         """Until nothing is being made (for scripts and tests)."""
         for thread in list(self._making.values()):
             thread.join()
 
-    def _make(self, source: Path, target: Path) -> None:
+    def _make(self, card: ModelCard) -> None:
         try:
+            source = cards.locate(card)  # a model of the hub is fetched now
+            target = self.root / stamp(source)
             with locked(self.root / f"{target.name}.lock", wait_s=MOST_S, what="the encoder"):
                 if not (target / "model.onnx").is_file():
                     self._run(source, target)
         except Exception as error:
-            LOG.exception("the encoder %s could not be made", source)
+            LOG.exception("the encoder %s could not be made", card.id)
             with self._lock:
-                self._failed[target.name] = (time.monotonic(), str(error)[:300])
+                self._failed[card.id] = (time.monotonic(), str(error)[:300])
 
     @staticmethod
     def _run(source: Path, target: Path) -> None:
@@ -79,6 +82,14 @@ class Encoders:
             if process.wait(MOST_S) != 0:
                 lines = said.decode("utf-8", "replace").strip().splitlines() or [f"it ended with code {process.returncode}"]
                 raise RuntimeError(lines[-1])
+
+
+def _here(card: ModelCard) -> bool:
+    """Whether the model lies on this machine already; fetching one would take longer than a caller waits."""
+    if card.source.kind != "hub":
+        return True
+    config = places.cached_file(card.source.name, "config.json")
+    return config is not None and any(config.parent.glob("*.safetensors"))
 
 
 def stamp(folder: Path) -> str:

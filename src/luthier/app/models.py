@@ -14,7 +14,7 @@ from luthier.app.encoders import Encoders
 from luthier.catalog import cards
 from luthier.catalog.card import ModelCard
 from luthier.core import registry
-from luthier.core.errors import Conflict, Forbidden, InputError, NotPossible, Overloaded, UnknownName
+from luthier.core.errors import Conflict, Forbidden, InputError, Overloaded, UnknownName
 from luthier.core.tuning import FINAL
 from luthier.store import files
 from luthier.store.tables import CHECKPOINTS, DEPLOYMENTS, ENDPOINTS, TUNED_MODELS, TUNINGS
@@ -247,7 +247,8 @@ class Models:
             raise InputError(f"model: {name!r} is a {model.card.architecture} model; embeddings need an encoder", "try all-minilm-l6-v2")
         usable, why_not = cards.availability(model.card)
         if not usable:
-            raise NotPossible(f"{name!r} cannot be used here: {why_not}", "GET /api/v1/catalog/models says which can")
+            # The caller can name another one; asking again for this one helps nobody, so this is no 503.
+            raise InputError(f"model: {name!r} cannot be used here: {why_not}", "GET /api/v1/catalog/models says which can")
         folder = self.encoders.folder(model.card)
         if folder is None:
             raise BeingReady(f"{name!r} is being made ready for embeddings, once", f"ask again in {BeingReady.retry_after_s} seconds")
