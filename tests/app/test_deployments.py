@@ -243,3 +243,27 @@ def test_another_workspace_sees_nothing_of_it(service: Service, chain: Callable[
         with pytest.raises(UnknownName):
             act("support")
     assert other.deployments.work("support") is False
+
+
+def test_the_same_on_postgresql(postgres_url: str, monkeypatch: pytest.MonkeyPatch, service: Service, chain: Callable[..., Any]) -> None:
+    monkeypatch.setenv("LUTHIER_DATABASE", postgres_url)
+    assert service.workspace.engine().dialect.name == "postgresql"
+    chain(exported=False)
+    chain(f"{TUNED}2")
+    assert service.deployments.put("support", TUNED)["state"] == "accepted"
+    assert list(service.deployments.pending()) == ["support"]
+    assert service.deployments.work("support")
+    assert service.deployments.put("other", f"{TUNED}2", {"name": "standard"})["state"] == "succeeded"
+    service.deployments.prepare("never")
+    assert [one["name"] for one in service.deployments.list()] == ["other", "support"]
+    with pytest.raises(Conflict, match="deployed"):
+        service.models.delete(TUNED)
+    service.deployments.delete("support")
+    service.models.delete(TUNED)
+    with pytest.raises(UnknownName):
+        service.models.find(TUNED)
+    for odd in ("a\0b", "\ud83d", "'; drop table models; --"):
+        with pytest.raises(UnknownName):
+            service.models.find(odd)
+        with pytest.raises(UnknownName):
+            service.deployments.get(odd)

@@ -211,7 +211,9 @@ class Models:
         assert model.row is not None
         mine = self.workspace.name
         deployed = exists().where(DEPLOYMENTS.c.workspace == mine, DEPLOYMENTS.c.model == name, DEPLOYMENTS.c.state != "failed", ~_hidden())
-        answering = exists().where(ENDPOINTS.c.workspace == mine, ENDPOINTS.c.model == model.row["model"])
+        # Two names may stand for one artifact (a training that was asked for twice): what a deployment answers with, its own row says.
+        by_hand = ~exists().where(DEPLOYMENTS.c.workspace == mine, DEPLOYMENTS.c.name == ENDPOINTS.c.name)
+        answering = exists().where(ENDPOINTS.c.workspace == mine, ENDPOINTS.c.model == model.row["model"], by_hand)
         training = exists().where(TUNINGS.c.workspace == mine, TUNINGS.c.model == name, TUNINGS.c.state.not_in(FINAL))
         this = (TUNED_MODELS.c.workspace == mine, TUNED_MODELS.c.name == name)
         with self.engine.begin() as connection:
