@@ -8,6 +8,8 @@ cannot help, ``x-should-retry: false`` tells them so.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -67,9 +69,8 @@ def response(error: Exception) -> Response:
     if isinstance(error, errors.LuthierError):
         return _known(error)
     if isinstance(error, RequestValidationError):
-        first = error.errors()[0]
-        param = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path", "header"))
-        return _shaped(400, f"{param}: {first['msg']}" if param else first["msg"], "invalid_input", "see /openapi.json", param)
+        param, words = _plainest(error.errors())
+        return _shaped(400, f"{param}: {words}" if param else words, "invalid_input", "see /openapi.json", param)
     if isinstance(error, UNSTORABLE):
         return _shaped(400, "a value cannot be kept: half a character, a NUL, or a number beyond all bounds", "invalid_input", "correct it")
     if isinstance(error, AWAY):
@@ -80,6 +81,21 @@ def response(error: Exception) -> Response:
         codes = {404: "not_found", 405: "method_not_allowed"}
         return _shaped(error.status_code, str(error.detail), codes.get(error.status_code, "error"), ALL, "", dict(error.headers or {}))
     return _shaped(500, "the server met a defect of its own", "internal", "the request id finds it in the server's log")
+
+
+_BRANCH = re.compile(r"(literal|list|dict|tagged-union|nullable|function-\w+|constrained-\w+)\b.*|int|float|str|bool")
+_KIND = re.compile(r"literal_error|.*_(type|parsing|from_float)")
+
+
+def _plainest(found: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """Which field is wrong, and how. A field of several kinds (a number or "auto") is refused once for each of them: where one of the
+    refusals is about the value and not about its kind, that kind was meant.
+    """
+    where = [one["loc"][1:] if one["loc"][:1] in (("body",), ("query",), ("path",), ("header",)) else one["loc"] for one in found]
+    fields = [".".join(str(part) for part in parts if not _BRANCH.fullmatch(str(part))) for parts in where]
+    about = [one for one, field in zip(found, fields, strict=True) if field == fields[0]]
+    meant = [one for one in about if not _KIND.fullmatch(one["type"])] or about
+    return fields[0], ", or: ".join(dict.fromkeys(one["msg"] for one in meant[:3]))
 
 
 def _known(error: errors.LuthierError) -> Response:
