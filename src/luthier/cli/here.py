@@ -115,8 +115,9 @@ class HereFiles:
         return objects | {"has_more": found.has_more}
 
     def get(self, file: str) -> Record:
-        """One of them."""
-        return self._files.get(file).as_object()
+        """One of them, and what its check found."""
+        info = self._files.get(file)
+        return info.as_object() | {"facts": info.facts}
 
     def content(self, file: str, path: Path) -> Path:
         """Writes what is in it to ``path``: whole, or not at all."""
@@ -127,8 +128,9 @@ class HereFiles:
 
     def check(self, file: str) -> Record:
         """Checks it now, if it was not."""
-        info = self._files.get(file)
-        return (self._files.check(file) if info.status == "uploaded" else info).as_object()
+        if self._files.get(file).status == "uploaded":
+            self._files.check(file)
+        return self.get(file)
 
     def delete(self, file: str) -> None:
         """Removes it; raises ``Conflict`` while a job uses it."""

@@ -86,13 +86,13 @@ class Connection:
             raise
         return target
 
-    def upload(self, path: str, body: Multipart) -> Any:
+    def upload(self, path: str, body: Multipart, headers: Mapping[str, str] | None = None) -> Any:
         """The JSON that an upload answers with."""
         try:
-            return self._json("POST", path, body)
+            return self._json("POST", path, body, headers)
         except NotPossible:
             # A server that refuses hangs up in the middle of the body: what it says can only be heard by asking again.
-            self.get(path, limit=1)
+            self.get(f"{OPENAI}/files", limit=1)
             raise
 
     def _json(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:

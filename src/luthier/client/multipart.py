@@ -12,15 +12,13 @@ BLOCK = 1 << 20
 
 
 class Multipart:
-    """The body of an upload. It can be sent again: each pass over it opens the file anew."""
+    """The body of an upload: the whole file, or ``most`` bytes of it from ``start`` on. Each pass over it opens the file anew."""
 
-    def __init__(self, fields: Mapping[str, str], field: str, path: Path, filename: str = "") -> None:
-        try:
-            self.size_bytes = path.stat().st_size
-            path.open("rb").close()
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}", "name a file") from None
+    def __init__(self, fields: Mapping[str, str], field: str, path: Path, filename: str = "", start: int = 0, most: int = 0) -> None:
+        left = size_of(path) - start
+        self.size_bytes = min(left, most) if most else left
         self.path = path
+        self.start = start
         self._mark = secrets.token_hex(16)
         parts = [self._head(name) + value.encode("utf-8", "replace") + b"\r\n" for name, value in fields.items()]
         self._before = b"".join(parts) + self._head(field, filename or path.name)
@@ -43,6 +41,7 @@ class Multipart:
         yield self._before
         left = self.size_bytes
         with self.path.open("rb") as handle:
+            handle.seek(self.start)
             while left:
                 block = handle.read(min(BLOCK, left))
                 if not block:
@@ -50,6 +49,15 @@ class Multipart:
                 left -= len(block)
                 yield block
         yield self._after
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file that can be read; raises ``InputError``."""
+    try:
+        with path.open("rb"):
+            return path.stat().st_size
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}", "name a file") from None
 
 
 def _quoted(text: str) -> str:
