@@ -15,11 +15,12 @@ DATA = "/srv/customers/reviews.csv"
 """A path of the server that no caller is told."""
 
 
-def fill(home: Path) -> Service:
-    """The service, with endpoint ``support`` deployed (its answers are all alike: the runtime computes nothing)."""
+def fill(home: Path, *, bars: dict[str, float] | None = None) -> Service:
+    """The service, with endpoint ``support`` deployed (its answers are all alike: the runtime computes nothing). ``bars`` of its plan."""
     service = Service(home)
     plan = Plan(name="reviews", task="text-classification", model="all-minilm-l6-v2")
     plan.data.train = [DATA]
+    plan.evaluate.bars = bars or {}
     report = {"rows": 40, "files": [{"title": DATA}], "splits": {"train": 30}}
     dataset = _add(service, "dataset", plan, {"rows": 40}, {"report": report})
     model = _add(service, "model", plan, {"method": "full"}, {"facts": {"seed": 1}}, dataset)

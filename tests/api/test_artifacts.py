@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from starlette.testclient import TestClient
+
+from luthier.api import create_app
 
 ARTIFACTS = "/api/v1/artifacts"
 
@@ -67,3 +70,30 @@ def test_a_wrong_question_is_400(records, query):
 
 def test_an_unknown_cursor_is_404(records):
     assert records.get(ARTIFACTS, params={"after": "model-0000000000000000"}).status_code == 404
+
+
+def test_an_export_is_deployed_through_the_gate(filled, tmp_path):
+    service = filled.fill(tmp_path / "home")
+    with TestClient(create_app(service, workers=1), raise_server_exceptions=False) as client:
+        model = client.get(ARTIFACTS, params={"kind": "model"}).json()["first_id"]
+        said = client.post(f"{ARTIFACTS}/{model}/deploy", json={"endpoint": "other"})
+        assert said.status_code == 200, said.text
+        info = service.endpoints.get("other")
+        assert said.json() == {"endpoint": "other", "export": info.export_id, "model": model}
+        assert service.journal.last(1, names=["endpoint.deployed"])[0].body["forced"] is False
+        dataset = client.get(ARTIFACTS, params={"kind": "dataset"}).json()["first_id"]
+        for name, status in (("nothing", 404), ("%2e%2e", 404), (dataset, 404)):
+            assert client.post(f"{ARTIFACTS}/{name}/deploy", json={"endpoint": "more"}).status_code == status
+        for body in ({}, {"endpoint": ""}, {"endpoint": "a b"}, {"endpoint": "a" * 41}, {"endpoint": "a", "force": "perhaps"}):
+            assert client.post(f"{ARTIFACTS}/{model}/deploy", json=body).status_code == 400
+    assert [info.name for info in service.endpoints.list()] == ["other", "support"]
+
+
+def test_a_missed_bar_is_a_conflict_that_force_overrules(filled, tmp_path):
+    service = filled.fill(tmp_path / "home", bars={"accuracy": 0.95})
+    with TestClient(create_app(service, workers=1), raise_server_exceptions=False) as client:
+        said = client.post(f"{ARTIFACTS}/reviews/deploy", json={"endpoint": "other"})
+        assert said.status_code == 409, said.text
+        assert said.json()["error"]["code"] == "gate_refused"
+        assert "0.95" in said.json()["error"]["message"]
+        assert client.post(f"{ARTIFACTS}/reviews/deploy", json={"endpoint": "other", "force": True}).status_code == 200

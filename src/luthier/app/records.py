@@ -17,6 +17,7 @@ from luthier.store import files
 from luthier.store.tables import JOBS, RUNS
 
 if TYPE_CHECKING:
+    from luthier.app.endpoints import EndpointInfo
     from luthier.app.service import Service
 
 Record = dict[str, Any]
@@ -72,6 +73,11 @@ class Records:
         if not path.is_file():
             raise UnknownName(f"{found.id} has no report", "ask for its figures")
         return Shown(self.workspace, self.workspace.artifacts.manifest(found.id)["plan"]).text(path.read_text(encoding="utf-8"))
+
+    def deploy(self, name: str, endpoint: str, *, force: bool = False) -> EndpointInfo:
+        """Makes an endpoint answer with an export, or with the newest export of a model."""
+        self._find(name, "")
+        return self.service.deploy(self.service.export_of(name), endpoint, force=force)
 
     def _evaluation(self, name: str) -> Artifact:
         known = [one for one in self.workspace.artifacts.all() if name in (one.id, one.name)]

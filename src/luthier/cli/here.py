@@ -12,7 +12,7 @@ from luthier.app.service import Service
 from luthier.app.tuning_objects import page
 from luthier.cli.reach import Record, artifact_rows, deployed
 from luthier.core import registry
-from luthier.core.errors import InputError
+from luthier.core.errors import InputError, UnknownName
 from luthier.core.plan import Plan
 from luthier.core.spec import Spec
 from luthier.store import files
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from luthier.stages.watch.summary import WatchSummary
 
 BLOCK = 1 << 20
-TUNED = ":"
-"""In the name of every tuned model, and of no artifact."""
 
 
 class Here:
@@ -63,14 +61,21 @@ class Here:
         return [{"name": i.name, "task": i.task, "export": i.export_id, "model": i.model_id} for i in self.service.endpoints.list()]
 
     def deploy(self, model: str, endpoint: str, *, force: bool) -> Record:
-        """An export (or the newest one of a model), or a tuned model by its name, which is exported now if it was not."""
-        if TUNED in model:
-            deployments = self.service.deployments
+        """An export (or the newest one of a model), or what has a name of its own (``ft:...``, an encoder): then it is made ready now."""
+        try:
+            info = self.service.deploy(self.service.export_of(model), endpoint, force=force)
+            return {"endpoint": info.name, "export": info.export_id}
+        except UnknownName as unknown:
+            return self._deploy_named(model, endpoint, force, unknown)
+
+    def _deploy_named(self, model: str, endpoint: str, force: bool, unknown: UnknownName) -> Record:
+        deployments = self.service.deployments
+        try:
             deployments.put(endpoint, model, force=force)
-            deployments.work(endpoint)
-            return deployed(deployments.get(endpoint))
-        info = self.service.deploy(self.service.export_of(model), endpoint, force=force)
-        return {"endpoint": info.name, "export": info.export_id}
+        except UnknownName:
+            raise unknown from None
+        deployments.work(endpoint)
+        return deployed(deployments.get(endpoint))
 
     def undeploy(self, endpoint: str) -> None:
         """Takes an endpoint away."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from luthier.cli.reach import Record, artifact_rows, deployed
 from luthier.client import Client
-from luthier.core.errors import JobFailed
+from luthier.core.errors import JobFailed, UnknownName
 from luthier.core.plan import Plan
 from luthier.core.spec import Spec
 
@@ -50,8 +50,18 @@ class There:
         return [{name: one[name] for name in ("name", "task", "export", "model")} for one in self.client.endpoints.list()]
 
     def deploy(self, model: str, endpoint: str, *, force: bool) -> Record:
-        """A model by its name there; waits until it answers."""
-        said = self.client.deployments.put(endpoint, model, **({"force": True} if force else {}))
+        """An export (or the newest one of a model) there, or what has a name of its own (``ft:...``, an encoder): then waits for it."""
+        try:
+            made = self.client.artifacts.deploy(model, endpoint, force=force)
+            return {"endpoint": made["endpoint"], "export": made["export"]}
+        except UnknownName as unknown:
+            return self._deploy_named(model, endpoint, force, unknown)
+
+    def _deploy_named(self, model: str, endpoint: str, force: bool, unknown: UnknownName) -> Record:
+        try:
+            said = self.client.deployments.put(endpoint, model, force=force)
+        except UnknownName:
+            raise unknown from None
         end = time.monotonic() + DEPLOY_S
         while said["state"] not in ("succeeded", "failed"):
             if time.monotonic() > end:

@@ -23,3 +23,8 @@ class Keys(Paged):
         """Makes a key invalid at once."""
         found: Record = self._connection.delete(f"{self._path}/{part(key)}")
         return found
+
+    def rotate(self, key: str) -> Record:
+        """Gives a key a new secret, shown once; the one before is invalid at once."""
+        found: Record = self._connection.post(f"{self._path}/{part(key)}/rotate")
+        return found

@@ -51,6 +51,11 @@ class Artifacts(Paged):
         found: list[Record] = self._connection.get(f"{self._path}/{part(name)}/lineage")["data"]
         return found
 
+    def deploy(self, name: str, endpoint: str, *, force: bool = False) -> Record:
+        """Makes an endpoint answer with an export (or the newest one of a model); ``force`` overrules a missed bar of the gate."""
+        found: Record = self._connection.post(f"{OWN}/artifacts/{part(name)}/deploy", {"endpoint": endpoint, "force": force})
+        return found
+
 
 class Datasets(Artifacts):
     """Datasets; ``get`` has the figures of the report."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from luthier.api.access import MayRead
+from luthier.api.access import MayDeploy, MayRead
 from luthier.api.pages import After, Artifact, Limit, Named, Page
+from luthier.api.requests import Body
 from luthier.api.routes import OWN
 from luthier.app.records import Records
 
@@ -30,6 +31,21 @@ class Whole(Artifact):
     files: dict[str, File]
 
 
+class Wanted(Body):
+    """Which endpoint is to answer with the artifact. ``force`` overrules a missed bar, and is journaled."""
+
+    endpoint: str = Field(min_length=1, max_length=40, description="letters, digits, '-' and '_'")
+    force: bool = False
+
+
+class Deployed(BaseModel):
+    """What an endpoint answers with now."""
+
+    endpoint: str
+    export: str
+    model: str
+
+
 @routes.get("", response_model=Page[Artifact])
 def artifacts(caller: MayRead, kind: Annotated[str, Query(max_length=40)] = "", limit: Limit = 20, after: After = "") -> dict[str, Any]:
     """A page of what was made, newest first."""
@@ -46,3 +62,10 @@ def artifact(artifact: Named, caller: MayRead) -> dict[str, Any]:
 def lineage(artifact: Named, caller: MayRead) -> dict[str, Any]:
     """The artifact, its parents, their parents ..."""
     return Records(caller.service).lineage(artifact)
+
+
+@routes.post("/{artifact}/deploy", response_model=Deployed)
+def deploy(artifact: Named, body: Wanted, caller: MayDeploy) -> dict[str, Any]:
+    """Makes an endpoint answer with an export (or with the newest export of a model), if the gate passes."""
+    info = Records(caller.service).deploy(artifact, body.endpoint, force=body.force)
+    return {"endpoint": info.name, "export": info.export_id, "model": info.model_id}
