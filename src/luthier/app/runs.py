@@ -101,7 +101,7 @@ class Runner:
                 self.workspace.artifacts.also_named(found.id, plan.name)
                 self.leases.move(key, token, "running")
                 self.leases.move(key, token, "succeeded", artifact=found.id)
-                self.emit(JobReused(stage=stage, artifact=found.id))
+                self.emit(JobReused(stage=stage, artifact=found.id, path=found.path))
             shutil.rmtree(work, ignore_errors=True)
         return found
 

@@ -194,7 +194,7 @@ class Service:
             resumed = connection.execute(again).rowcount > 0
             if not resumed:
                 connection.execute(insert(RUNS), [row | {"finished_at": 0.0}])
-        self.emit(RunStarted(run=run, resumed=resumed))
+        self.emit(RunStarted(run=run, resumed=resumed, plan=plan.model_dump(mode="json")))
 
     def _is(self, run: str) -> ColumnElement[bool]:
         return and_(RUNS.c.workspace == self.workspace.name, RUNS.c.id == run)

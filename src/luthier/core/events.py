@@ -26,6 +26,7 @@ class RunStarted(Event):
     name = "run.started"
     run: str
     resumed: bool = False
+    plan: dict[str, Any] = Field(default_factory=dict)
 
 
 class RunFinished(Event):
@@ -53,6 +54,7 @@ class JobReused(Event):
     name = "job.reused"
     stage: str
     artifact: str
+    path: str = ""
 
 
 class StageProgressed(Event):
