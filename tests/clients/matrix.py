@@ -62,17 +62,12 @@ def life(one: Combination, world: World) -> list[dict[str, Any]]:
 
 def guide(name: str, version: str, world: World, cwd: str) -> str:
     """What a guide's script printed, under a version; raises ``AssertionError`` with its error."""
-    variables = {
-        "OPENAI_BASE_URL": f"{world.url}/v1",
-        "OPENAI_API_KEY": world.key,
-        "AZURE_OPENAI_ENDPOINT": world.url,
-        "AZURE_OPENAI_API_KEY": world.key,
-        "TEMP_AUTH_TOKEN": world.key,
-        "MANAGEMENT": world.url,
-        "DEPLOYMENT": f"guide-{version.replace('.', '-')}",
-        "MODEL": MODEL,
-        "cwd": cwd,
-    }
+    variables = {"MODEL": MODEL, "cwd": cwd}
+    if name.startswith("openai"):
+        variables |= {"OPENAI_BASE_URL": f"{world.url}/v1", "OPENAI_API_KEY": world.key}
+    else:
+        variables |= {"AZURE_OPENAI_ENDPOINT": world.url, "AZURE_OPENAI_API_KEY": world.key, "TEMP_AUTH_TOKEN": world.key}
+        variables |= {"MANAGEMENT": world.url, "DEPLOYMENT": f"guide-{version.replace('.', '-')}"}
     done = environments.run(version, HERE / "guides" / f"{name}.py", **variables)
     assert done.returncode == 0, f"{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
     return done.stdout
