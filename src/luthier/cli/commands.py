@@ -31,14 +31,18 @@ app.add_typer(keys.workspaces, name="workspaces")
 
 Sets = Annotated[list[str] | None, typer.Option("--set", "-s", help="dotted.path=value, e.g. train.epochs=3")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+Sinks = Annotated[list[str] | None, typer.Option("--sink", help="name or name:target, e.g. mlflow:http://127.0.0.1:5000; again for more")]
 
 
-def _service(*, progress: bool = True, as_json: bool = False) -> Service:
+def _service(*, progress: bool = True, as_json: bool = False, sinks: list[str] | None = None) -> Service:
     from luthier.app.service import Service
+    from luthier.app.sinks import opened
     from luthier.core import registry
 
     name = "jsonl" if as_json else "terminal"
-    return Service(sinks=[registry.get("sinks", name).open("")] if progress else [])
+    service = Service(sinks=[registry.get("sinks", name).open("")] if progress else [])
+    service.sinks += opened(sinks or [], service.emit)
+    return service
 
 
 def _recipe(recipe: Path, sets: list[str] | None) -> Any:
@@ -68,12 +72,13 @@ def run(
     recipe: Path,
     sets: Sets = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show the plan, run nothing")] = False,
+    sinks: Sinks = None,
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe: prepare, train, evaluate, export, deploy; a killed run goes on where it was."""
     from luthier.cli import show
 
-    service = _service(as_json=as_json)
+    service = _service(as_json=as_json, sinks=sinks)
     plan = service.plan(_recipe(recipe, sets))
     show.as_json(plan.model_dump(mode="json")) if dry_run and as_json else show.plan_table(plan)
     if dry_run:
@@ -164,9 +169,9 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 @app.command()
-def train(dataset: str, sets: Sets = None, method: str = "", effort: str = "", as_json: AsJson = False) -> None:
+def train(dataset: str, sets: Sets = None, method: str = "", effort: str = "", sinks: Sinks = None, as_json: AsJson = False) -> None:
     """Tune a model on a dataset."""
-    service = _service(as_json=as_json)
+    service = _service(as_json=as_json, sinks=sinks)
     start = service.artifact(dataset, "dataset")
     dials = {key: value for key, value in (("method", method), ("effort", effort)) if value}
     _done(service.train(_planned(service, _settings(sets, train=dials), start), start), as_json)
@@ -182,19 +187,24 @@ def _planned(service: Service, spec: Any, start: Artifact) -> Plan:
 
 @app.command()
 def evaluate(
-    model: str, sets: Sets = None, folds: int = 0, compare_to: Annotated[str, typer.Option("--against")] = "", as_json: AsJson = False
+    model: str,
+    sets: Sets = None,
+    folds: int = 0,
+    compare_to: Annotated[str, typer.Option("--against")] = "",
+    sinks: Sinks = None,
+    as_json: AsJson = False,
 ) -> None:
     """Judge a model honestly on its test rows."""
-    service = _service(as_json=as_json)
+    service = _service(as_json=as_json, sinks=sinks)
     start = service.artifact(model, "model")
     wished = {key: value for key, value in (("folds", folds), ("compare_to", compare_to)) if value}
     _done(service.evaluate(_planned(service, _settings(sets, evaluate=wished), start), start), as_json)
 
 
 @app.command()
-def export(model: str, sets: Sets = None, as_json: AsJson = False) -> None:
+def export(model: str, sets: Sets = None, sinks: Sinks = None, as_json: AsJson = False) -> None:
     """Make the graphs that serve an evaluated model."""
-    service = _service(as_json=as_json)
+    service = _service(as_json=as_json, sinks=sinks)
     judged = service.evaluation_of(model)
     _done(service.export(_planned(service, _settings(sets), judged), judged), as_json)
 
