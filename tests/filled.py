@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +41,28 @@ def fill(home: Path, *, bars: dict[str, float] | None = None) -> Service:
     for number in range(3):
         service.feedback("support", f"answer-{number}", thumbs="down", right="refund", comment="from jane.doe@example.com")
     return service
+
+
+@contextlib.contextmanager
+def listening(app: Any) -> Iterator[str]:
+    """The address of a server of an app, in a thread on a free port."""
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", access_log=False))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join(10)
+
+
+def chats(path: Path, rows: int = 40) -> Path:
+    """A training file of chats whose replies are two labels."""
+    said = [[{"role": "user", "content": f"message {n}"}, {"role": "assistant", "content": LABELS[n % 2]}] for n in range(rows)]
+    path.write_text("\n".join(json.dumps({"messages": one}) for one in said) + "\n", encoding="utf-8")
+    return path
 
 
 def _figures(plan: Plan) -> dict[str, Any]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import uvicorn
 
 from luthier.api import create_app
 from luthier.app.service import Service
@@ -35,16 +33,10 @@ def home(filled: Any, tmp_path_factory: pytest.TempPathFactory) -> Service:
 
 
 @pytest.fixture(scope="module")
-def url(home: Service) -> Iterator[str]:
+def url(home: Service, filled: Any) -> Iterator[str]:
     """A server over it."""
-    server = uvicorn.Server(uvicorn.Config(create_app(home, workers=1), port=0, log_level="error", access_log=False))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
+    with filled.listening(create_app(home, workers=1)) as address:
+        yield address
 
 
 @pytest.fixture
@@ -143,3 +135,73 @@ def test_no_server_is_a_sentence_and_a_remedy(luthier: Luthier, words: list[str]
 def test_a_key_is_never_said(luthier: Luthier, url: str) -> None:
     said = luthier("ask", "suport", "a", "--url", url, "--key", "lk-very-secret")
     assert "secret" not in said.out + said.err
+
+
+@pytest.mark.parametrize("far", [False, True], ids=["here", "there"])
+def test_files_and_jobs_here_and_there(luthier: Luthier, url: str, far: bool, filled: Any, tmp_path: Path) -> None:
+    more = ["--url", url] if far else []
+
+    def said(*words: str) -> Any:
+        answer = luthier(*words, "--json", *more)
+        assert answer.code == 0, answer.err
+        return json.loads(answer.out)
+
+    path = filled.chats(tmp_path / "rows.jsonl")
+    file = said("files", "upload", str(path), "--expires-after", "3600")["id"]
+    assert said("files", "check", file)["status"] == "processed"
+    assert said("files", "get", file, "--out", str(tmp_path / "back"))["facts"]["rows"] == 40
+    assert (tmp_path / "back").read_bytes() == path.read_bytes()
+    assert file in [one["id"] for one in said("files", "list", "--purpose", "fine-tune")]
+    assert "rows.jsonl" in luthier("files", "list", *more).out
+    job = said("jobs", "create", "all-minilm-l6-v2", file, "--metadata", "side=one", "--suffix", "mine", "-s", "priority=3", "--seed", "0")
+    assert (job["seed"], job["user_provided_suffix"], job["metadata"]) == (0, "mine", {"side": "one"})
+    assert job["luthier"]["priority"] == 3
+    name = job["id"]
+    assert name in [one["id"] for one in said("jobs", "list", "--metadata", "side=one")]
+    assert said("jobs", "pause", name)["status"] == "paused"
+    assert said("jobs", "resume", name)["status"] == "queued"
+    refused = luthier("files", "delete", file, *more)
+    assert refused.code == 1
+    assert name in " ".join(refused.err.split())
+    assert said("jobs", "cancel", name)["status"] == "cancelled"
+    assert [one["message"] for one in said("jobs", "events", name, "--limit", "1")] == ["The job has been cancelled"]
+    followed = luthier("jobs", "events", name, "--follow", *more)
+    assert followed.code == 1, "a script sees that it did not end well"
+    assert followed.out.splitlines()[0].endswith(f"Created fine-tuning job: {name}")
+    assert said("jobs", "checkpoints", name) == []
+    assert "cancelled" in luthier("jobs", "list", *more).out
+    assert luthier("jobs", "get", name, *more).out.startswith(f"{name}  cancelled")
+    assert luthier("jobs", "delete", name, *more) == Said(0, "", "")
+    assert luthier("files", "delete", file, *more) == Said(0, "", "")
+
+
+@pytest.mark.parametrize("far", [False, True], ids=["here", "there"])
+def test_a_file_of_this_machine_is_uploaded_for_a_job(luthier: Luthier, url: str, far: bool, filled: Any, tmp_path: Path) -> None:
+    more = ["--url", url] if far else []
+    made = json.loads(luthier("jobs", "create", "minilm", str(filled.chats(tmp_path / "rows.jsonl")), "--json", *more).out)
+    assert made["training_file"].startswith("file-")
+    luthier("jobs", "cancel", made["id"], *more)
+    (tmp_path / "bad.jsonl").write_text("{}\n" * 12, encoding="utf-8")
+    refused = luthier("jobs", "create", "minilm", "bad.jsonl", *more)
+    assert refused.code == 1
+    assert "line 1" in refused.err
+    checked = luthier("files", "upload", "bad.jsonl", "--json", *more)
+    assert luthier("files", "check", json.loads(checked.out)["id"], *more).code == 1
+    assert luthier("files", "upload", "nothere.jsonl", *more).code == 1
+    assert luthier("jobs", "create", "minilm", "nothere.jsonl", *more).code == 1
+    assert luthier("jobs", "list", "--metadata", "team", *more).code == 1
+
+
+@pytest.mark.parametrize("far", [False, True], ids=["here", "there"])
+def test_deploying_here_and_there(luthier: Luthier, url: str, far: bool, home: Service) -> None:
+    more = ["--url", url] if far else []
+    export = home.artifact("reviews", "export").id
+    assert json.loads(luthier("deploy", "reviews", "-e", "more", "--json", *more).out) == {"endpoint": "more", "export": export}
+    assert luthier("deploy", "minilm", "-e", "embed", *more).out == "embed answers with minilm\n"
+    nothing = luthier("deploy", "nothing", "-e", "more", *more)
+    assert nothing.code == 1
+    assert "unknown model 'nothing'" in nothing.err or "unknown artifact 'nothing'" in nothing.err
+    assert luthier("deploy", "reviews", "-e", "a b", *more).code == 1
+    home.endpoints.get("more")
+    assert luthier("endpoints", "--remove", "more", "--json", *more).code == 0
+    assert [info.name for info in home.endpoints.list()] == ["support"]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import uvicorn
 
 from luthier.api import create_app
-from luthier.client import Client
+from luthier.api.access import Guarded
+from luthier.app.keys import Keys
+from luthier.client import Client, tuning
 from luthier.core import errors, registry
 
 
@@ -19,15 +19,8 @@ from luthier.core import errors, registry
 def served(filled, tmp_path_factory) -> Iterator[SimpleNamespace]:
     """A server in a thread over a filled workspace: its ``client``, and the ``service`` below."""
     service = filled.fill(tmp_path_factory.mktemp("client") / "home")
-    server = uvicorn.Server(uvicorn.Config(create_app(service, workers=1), port=0, log_level="error", access_log=False))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield SimpleNamespace(client=Client(f"http://127.0.0.1:{port}"), service=service, port=port)
-    server.should_exit = True
-    thread.join(10)
+    with filled.listening(create_app(service, workers=1)) as url:
+        yield SimpleNamespace(client=Client(url), service=service, url=url)
 
 
 def test_what_was_made(served):
@@ -84,20 +77,116 @@ def test_errors_come_back_as_what_they_were(served):
         client.jobs.get("ftjob-nothing")
 
 
-def test_jobs_are_listed_and_counted_out(served):
-    assert served.client.jobs.list(metadata={"team": "blue"})["data"] == []
-    assert list(served.client.jobs.all()) == []
-    with pytest.raises(errors.LuthierError):
-        served.client.jobs.create({"model": "all-minilm-l6-v2"})
+def test_the_life_of_a_file(served, filled, tmp_path: Path):
+    files = served.client.files
+    path = filled.chats(tmp_path / "größe.jsonl")
+    made = files.upload(path, expires_after_s=3600)
+    assert (made["filename"], made["bytes"]) == ("größe.jsonl", path.stat().st_size)
+    assert made["expires_at"] - made["created_at"] == 3600
+    found = files.check(made["id"])
+    assert (found["status"], found["facts"]["rows"]) == ("processed", 40)
+    assert made["id"] in [one["id"] for one in files.all(purpose="fine-tune")]
+    assert files.content(made["id"], tmp_path / "back.jsonl").read_bytes() == path.read_bytes()
+    assert files.delete(made["id"])["deleted"] is True
+    with pytest.raises(errors.UnknownName):
+        files.get(made["id"])
+    with pytest.raises(errors.UnknownName):
+        files.content(made["id"], tmp_path / "nothing.jsonl")
+    assert not (tmp_path / "nothing.jsonl").exists()
+
+
+def test_a_large_file_is_sent_in_parts(served, filled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tuning, "LARGEST_BYTES", 500)
+    monkeypatch.setattr(tuning, "PART_BYTES", 700)
+    path = filled.chats(tmp_path / "rows.jsonl")
+    made = served.client.files.upload(path, expires_after_s=7200)
+    assert (made["filename"], made["expires_at"] - made["created_at"]) == ("rows.jsonl", 7200)
+    assert served.client.files.content(made["id"], tmp_path / "back").read_bytes() == path.read_bytes()
+    with pytest.raises(errors.InputError):
+        served.client.files.upload(path, "nonsense")
+
+
+def test_a_file_that_cannot_be_used_says_its_rows(served, tmp_path: Path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"messages": 3}\n' * 12, encoding="utf-8")
+    found = served.client.files.check(served.client.files.upload(path)["id"])
+    assert found["status"] == "error"
+    assert "1" in found["status_details"]
+
+
+def test_the_life_of_a_job(served, filled, tmp_path: Path):
+    client = served.client
+    file = client.files.upload(filled.chats(tmp_path / "rows.jsonl"))["id"]
+    job = client.jobs.create({"model": "all-minilm-l6-v2", "training_file": file, "metadata": {"team": "blue"}})["id"]
+    assert [one["id"] for one in client.jobs.list(metadata={"team": "blue"})["data"]] == [job]
+    assert client.jobs.list(metadata={"team": "red"})["data"] == []
+    assert client.jobs.pause(job)["status"] == "paused"
+    assert client.jobs.resume(job)["status"] == "queued"
+    with pytest.raises(errors.Conflict, match=job):
+        client.files.delete(file)
+    with pytest.raises(errors.Conflict):
+        client.jobs.delete(job)
+    assert client.jobs.cancel(job)["status"] == "cancelled"
+    told = [one["message"] for one in client.jobs.follow(job)]
+    assert told[0] == f"Created fine-tuning job: {job}"
+    assert told[-1] == "The job has been cancelled"
+    assert [one["message"] for one in client.jobs.events(job, limit=1)["data"]] == told[-1:]
+    assert client.jobs.checkpoints(job)["data"] == []
+    client.jobs.delete(job)
+    assert list(client.jobs.all()) == []
+    with pytest.raises(errors.InputError):
+        client.jobs.create({"model": "all-minilm-l6-v2"})
+    assert client.plan({"data": {"train": file}})["data"]["train"] == [file]
+    with pytest.raises(errors.UnknownName):
+        client.plan({"data": {"train": "file-000000000000000000000000"}})
+
+
+def test_what_is_deployed(served):
+    client = served.client
+    assert client.deployments.put("embed", "all-minilm-l6-v2")["state"] == "succeeded"
+    assert client.deployments.get("embed")["model"] == "all-minilm-l6-v2"
+    assert {one["name"] for one in client.deployments.all()} >= {"embed", "support"}
+    client.deployments.delete("embed")
+    made = client.artifacts.deploy("reviews", "second")
+    assert made["export"].startswith("export-")
+    client.deployments.delete("second")
+    with pytest.raises(errors.UnknownName):
+        client.deployments.get("second")
+
+
+def test_keys_say_who_may(served, filled, tmp_path: Path):
+    service = filled.fill(tmp_path / "home")
+    keys = Keys(service.workspace.engine())
+    _, secret = keys.create("default", "first", ["admin"])
+    with filled.listening(create_app(service, workers=1, access=Guarded(keys))) as url:
+        with pytest.raises(errors.Unauthorized):
+            Client(url).runs.list()
+        admin = Client(url, secret)
+        made = admin.keys.create("reader", ["read"])
+        reader = Client(url, made["key"])
+        assert reader.runs.list()["data"]
+        with pytest.raises(errors.Forbidden):
+            reader.plan({})
+        with pytest.raises(errors.Forbidden):
+            reader.files.upload(filled.chats(tmp_path / "rows.jsonl"))
+        again = admin.keys.rotate(made["id"])["key"]
+        assert Client(url, again).runs.list()["data"]
+        with pytest.raises(errors.Unauthorized):
+            reader.runs.list()
+        admin.keys.revoke(made["id"])
+        with pytest.raises(errors.Unauthorized):
+            Client(url, again).runs.list()
+        assert [one["name"] for one in admin.keys.all()] == ["first"]
+        assert admin.keys.get(made["id"])["state"] == "revoked"
 
 
 def test_a_base_address_for_openai_is_understood(served):
     for suffix in ("/v1", "/openai/v1/", "/openai", "/", "/api/v1"):
-        assert Client(f"http://localhost:{served.port}{suffix}").endpoints.list()
+        assert Client(served.url.replace("127.0.0.1", "localhost") + suffix).endpoints.list()
 
 
 def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(served, monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
-    assert Client(f"http://127.0.0.1:{served.port}").endpoints.list()
+    assert Client(served.url).endpoints.list()
