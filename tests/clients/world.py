@@ -26,6 +26,7 @@ TOPICS = 4
 ROWS, HELD = 100, 24
 HIDDEN, HEADS, WIDE, POSITIONS, WORDS = 32, 2, 64, 128, 30522
 START_S = 90.0
+LUTHIER = [sys.executable, "-c", "from luthier.cli import main; main()"]
 
 
 class World(NamedTuple):
@@ -104,18 +105,32 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def _luthier(home: Path, *words: str, **options: Any) -> subprocess.Popen[str]:
-    variables = {"LUTHIER_HOME": str(home), "LUTHIER_WEBHOOK_PRIVATE": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("LUTHIER_")} | variables
-    return subprocess.Popen([sys.executable, "-c", "from luthier.cli import main; main()", *words], env=environment, text=True, **options)
+@contextlib.contextmanager
+def _ending(command: list[str], home: Path | None = None, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A process that ends with the block, in good order if it can."""
+    process = subprocess.Popen(command, env=_environment(home or Path()), text=True, **options)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _environment(home: Path) -> dict[str, str]:
+    own = {"LUTHIER_HOME": str(home), "LUTHIER_WEBHOOK_PRIVATE": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return {key: value for key, value in os.environ.items() if not key.startswith("LUTHIER_")} | own
 
 
 def _key(home: Path) -> str:
     """An admin key, as an operator makes one."""
-    with _luthier(home, "keys", "create", "--name", "clients", "--scope", "admin", "--json", stdout=subprocess.PIPE) as made_key:
-        said, _ = made_key.communicate(timeout=120)
-    assert made_key.returncode == 0, said
-    return str(json.loads(said.strip().splitlines()[-1])["key"])
+    command = [*LUTHIER, "keys", "create", "--name", "clients", "--scope", "admin", "--json"]
+    done = subprocess.run(command, env=_environment(home), capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(done.stdout)["key"])
 
 
 def _wait(url: str, process: subprocess.Popen[str], log: Path) -> None:
@@ -124,7 +139,6 @@ def _wait(url: str, process: subprocess.Popen[str], log: Path) -> None:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/healthz", timeout=5):
             return
         time.sleep(0.1)
-    process.kill()
     raise RuntimeError(f"luthier serve did not start: {log.read_text(encoding='utf-8')[-2000:]}")
 
 
@@ -136,21 +150,11 @@ def serving(folder: Path) -> Iterator[World]:
     labels = write_data(folder / "data")
     url = f"http://127.0.0.1:{_free_port()}"
     key = _key(home)
-    with (
-        log.open("w", encoding="utf-8") as said,
-        subprocess.Popen([sys.executable, str(HERE / "receiver.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as receiver,
-        _luthier(home, "serve", "--port", url.rpartition(":")[2], stdout=said, stderr=said) as server,
-    ):
-        try:
-            _wait(url, server, log)
-            assert receiver.stdout is not None
-            port = receiver.stdout.readline().strip()
-            yield World(url, key, f"http://127.0.0.1:{port}", str(folder / "data"), str(log), labels)
-        finally:
-            assert receiver.stdin is not None
-            receiver.stdin.close()
-            server.terminate()
-            try:
-                server.wait(30)
-            except subprocess.TimeoutExpired:
-                server.kill()
+    with contextlib.ExitStack() as stack:
+        said = stack.enter_context(log.open("w", encoding="utf-8"))
+        receiver = stack.enter_context(_ending([sys.executable, str(HERE / "receiver.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        server = stack.enter_context(_ending([*LUTHIER, "serve", "--port", url.rpartition(":")[2]], home, stdout=said, stderr=said))
+        _wait(url, server, log)
+        assert receiver.stdout is not None
+        port = receiver.stdout.readline().strip()
+        yield World(url, key, f"http://127.0.0.1:{port}", str(folder / "data"), str(log), labels)
