@@ -58,10 +58,13 @@ class Asked:
     seconds: float = 0.0
 
 
+_HOOK = {"name": "x", "url": "https://93.184.216.34/", "event_types": ["fine_tuning.job.failed"]}
+_UPLOAD = {"filename": "x.jsonl", "purpose": "fine-tune", "bytes": 100, "mime_type": "application/jsonl"}
 SEEDS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("/v1/webhook_endpoints", {"json": {"name": "x", "url": "https://93.184.216.34/", "event_types": ["fine_tuning.job.failed"]}}),
+    ("/v1/webhook_endpoints", {"json": _HOOK}),
+    ("/v1/uploads", {"json": _UPLOAD}),
     ("/v1/files", {"data": {"purpose": "fine-tune"}, "files": {"file": ("chats.jsonl", CHATS)}}),
-    ("/v1/uploads", {"json": {"filename": "x.jsonl", "purpose": "fine-tune", "bytes": 100, "mime_type": "application/jsonl"}}),
+    *(("/v1/fine_tuning/jobs", {"json": {"model": "all-minilm-l6-v2", "training_file": "{file}", "seed": seed}}) for seed in range(4)),
 )
 """What is there before the questions begin: invented requests seldom make anything."""
 
@@ -81,6 +84,10 @@ class Ids:
             found = one.get("id") or one.get("name") if isinstance(one, dict) else None
             if isinstance(found, str):
                 self._known.setdefault(self._names.get(path.partition("/{")[0], ""), []).append(found)
+
+    def filled(self, value: Any) -> Any:
+        """A known id for ``"{file}"``; anything else as it is."""
+        return self._known.get(str(value).strip("{}"), [value])[-1]
 
     def use(self, case: Case) -> None:
         """Puts known ids into the address, two times of three."""
@@ -102,6 +109,8 @@ def ask_all(app: Any, examples: int, only: str = "", start: int = 0) -> Iterator
     ids = Ids([one.path for one in operations], start)
     with TestClient(app) as client:
         for path, request in SEEDS:
+            if "json" in request:
+                request = {"json": {key: ids.filled(value) for key, value in request["json"].items()}}
             ids.learn(path, client.post(path, **request).json())
     # Makers first: then there is something to ask for; removers last.
     order = {"post": 0, "put": 1, "get": 2, "patch": 3, "delete": 4}

@@ -1,6 +1,6 @@
 """What serving alone needs: a fresh environment with the extra ``serve``, its size, and the time from process start to the first answer.
 
-    python bench/serving_only.py
+python bench/serving_only.py
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ CLIENTS = ("OpenAI", "OpenAI-on-Azure", "AzureOpenAI")
 
 WAYS = ("sync", "async")
 EVERYTHING = "LUTHIER_TEST_CLIENTS"
-"""Set to ``all``: the tests go through the whole matrix (``bench/clients.py`` always does)."""
+"""Set to ``all``: every guide's script is run under every version (``bench/clients.py --guides`` does)."""
 
 
 class Combination(NamedTuple):
@@ -32,20 +31,6 @@ class Combination(NamedTuple):
 
 
 MATRIX = [Combination(*one) for one in product(environments.VERSIONS, CLIENTS, WAYS)]
-FEW = [
-    Combination("1.109.1", "OpenAI", "sync"),
-    Combination("1.109.1", "AzureOpenAI", "async"),
-    Combination("2.15.0", "OpenAI-on-Azure", "async"),
-    Combination("2.15.0", "AzureOpenAI", "sync"),
-    Combination("3.54.0", "OpenAI", "async"),
-    Combination("3.54.0", "AzureOpenAI", "sync"),
-]
-"""Each version by each class, and each way of calling by each class."""
-
-
-def asked() -> list[Combination]:
-    """What the tests go through."""
-    return MATRIX if os.environ.get(EVERYTHING) == "all" else FEW
 
 
 def life(one: Combination, world: World) -> list[dict[str, Any]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from luthier.api.tenants import Served, Tenants
 from luthier.app.audit import Audit
 from luthier.core.errors import LuthierError
 from luthier.store.workspace import DEFAULT
+
+GRACE_S = 20
+"""How long requests that are being answered may still take when the server is told to stop."""
 
 
 def create_app(
@@ -115,11 +119,18 @@ def _add_health(app: FastAPI, tenants: Tenants, measures: Measures, *, open_metr
         return Response(measures.page(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def serve(service: Served, *, host: str = "127.0.0.1", port: int = 8000, **options: Any) -> None:
-    """Serves until it is told to stop (SIGINT, SIGTERM), then answers what is queued; ``options`` are ``create_app``'s.
+def serve(
+    service: Served, *, host: str = "127.0.0.1", port: int = 8000, worker: AbstractContextManager[Any] | None = None, **options: Any
+) -> None:
+    """Serves until it is told to stop (SIGINT, SIGTERM), then answers what is queued and ends ``worker``, what runs the jobs beside it;
+    ``options`` are ``create_app``'s.
 
     One process: inference leaves the interpreter, so its workers use all cores, and they share the model, the queue and the figures.
     """
     import uvicorn
 
-    uvicorn.run(create_app(service, **options), host=host, port=port, log_level="warning", access_log=False)
+    # uvicorn raises the signal once more when it has ended; by default that would end the process before its worker.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with worker or nullcontext():
+        app = create_app(service, **options)
+        uvicorn.run(app, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S)

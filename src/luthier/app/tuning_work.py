@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert
 from sqlalchemy.exc import IntegrityError
 
 from luthier.app import tuning_results
@@ -88,9 +88,13 @@ class Work:
         request = TuningRequest.model_validate(self.row["request"])
         intent = self.tuning.intent(request, self.job, check_memory=False)
         intent.plan.train.seed = int(self.row["seed"])
-        self._change(**decided_values(request, intent))
-        again = self.row["attempts"] > 0 or self.row["results"].get("started")
-        self._say("Fine-tuning job goes on where it was" if again else "Fine-tuning job started", {"attempt": self.row["attempts"]})
+        before = dict(self.row["results"])
+        values = decided_values(request, intent)
+        self._change(**values | {"results": before | values["results"] | {"started": True}})
+        if not before.get("started"):
+            self._say("Fine-tuning job started")
+        elif not before.get("waiting"):
+            self._say("Fine-tuning job goes on where it was", {"attempt": self.row["attempts"]})
         service, plan = self.service, intent.plan
         sinks = open_sinks(service, self.row["integrations"], self.job)
         service.sinks.extend(sinks)
@@ -99,7 +103,7 @@ class Work:
         dataset = self.reporter.dataset = service.prepare(plan, run)
         model = service.train(plan, dataset, run)
         self._checkpoints_of(model)
-        self._note(dataset=dataset.id, model=model.id, started=True)
+        self._note(dataset=dataset.id, model=model.id, waiting=False)
         evaluation = service.evaluate(plan, model, run)
         self._judge(intent, evaluation)
         export = service.export(plan, evaluation, run)
@@ -113,12 +117,11 @@ class Work:
         """A training that was not run again, because an earlier job did exactly the same, lends this job its checkpoints."""
         if self.reporter.checkpoints.page(self.job, 1):
             return
-        with self.tunings.engine.connect() as connection:
-            twins = select(TUNED_MODELS.c.job).where(
-                TUNED_MODELS.c.workspace == self.row["workspace"], TUNED_MODELS.c.model == model.id, TUNED_MODELS.c.job != self.job
-            )
-            job = connection.execute(twins.limit(1)).scalar()
-        for row in reversed(self.reporter.checkpoints.page(str(job), 10) if job else []):
+        # By the names of the artifact, not by the tuned models: their owner may have deleted the earlier one's.
+        names = self.service.workspace.artifacts.manifest(model.id).get("names", ())
+        twins = (name for name in names if name.startswith("ftjob-") and name != self.job)
+        found = next((rows for rows in (self.reporter.checkpoints.page(name, 10) for name in twins) if rows), [])
+        for row in reversed(found):
             step = int(row["step"])
             own = {key: value for key, value in row.items() if key not in ("seq", "id")}
             own |= {"id": tuning_results.file_id(self.job, f"ckpt-{step}").replace("file-", "ftckpt_"), "job": self.job}
@@ -200,7 +203,8 @@ class Work:
                 self._say(f"The job waits: {error.message}", {"hint": error.hint}, level="warn")
             except Exception:  # noqa: BLE001 - the journal lies on the same full disk
                 LOG.warning("job %s: not even the event could be written", self.job)
-        self.tunings.end(self.job, self.token, "queued")
+        waiting = dict(self.tunings.get(self.job)["results"]) | {"waiting": True}
+        self.tunings.end(self.job, self.token, "queued", results=waiting)
 
     def _fail(self, error: LuthierError) -> None:
         param = getattr(error, "path", "") or getattr(error, "field", "") or ("training_file" if error.code == "invalid_input" else "")

@@ -31,6 +31,7 @@ app.add_typer(keys.workspaces, name="workspaces")
 
 Sets = Annotated[list[str] | None, typer.Option("--set", "-s", help="dotted.path=value, e.g. train.epochs=3")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+JobsAtOnce = Annotated[int, typer.Option(min=0, help="most jobs at once; 0: as many as the machine carries")]
 Sinks = Annotated[list[str] | None, typer.Option("--sink", help="name or name:target, e.g. mlflow:http://127.0.0.1:5000; again for more")]
 
 
@@ -250,10 +251,15 @@ def serve(
     concurrent: Annotated[int, typer.Option(min=0, help="requests at once, of a key without a limit of its own; 0: no limit")] = 0,
     open_metrics: Annotated[bool, typer.Option("--open-metrics", help="/metrics needs no key")] = False,
     no_first_key: Annotated[bool, typer.Option("--no-first-key", hidden=True)] = False,
+    no_worker: Annotated[bool, typer.Option("--no-worker", help="run no jobs here: `luthier worker` does, elsewhere")] = False,
+    jobs: JobsAtOnce = 0,
 ) -> None:
-    """Answer over HTTP for every endpoint of the workspace."""
+    """Be the server of a team: OpenAI's addresses, jobs, endpoints, over HTTP. A worker beside it runs the jobs."""
+    from contextlib import nullcontext
+
     from luthier.api import serve as serve_api
     from luthier.api.start import access_for, greeting
+    from luthier.app.beside import Beside
     from luthier.app.limits import Limits
 
     service = _service(progress=False)
@@ -261,7 +267,16 @@ def serve(
     limits = Limits(requests_per_minute, concurrent)
     access = access_for(service.workspace.engine(), host, no_keys=no_keys, first_key=say, limits=limits)
     options = {"samples": service.workspace.samples, "keep_text": keep_text, "access": access, "open_metrics": open_metrics}
-    serve_api(service, host=host, port=port, workers=workers, **options)
+    worker = nullcontext() if no_worker else Beside(str(service.workspace.root), jobs)
+    serve_api(service, host=host, port=port, worker=worker, workers=workers, **options)
+
+
+@app.command()
+def worker(jobs: JobsAtOnce = 0) -> None:
+    """Run the fine-tuning jobs of the workspace's database, until it is told to stop: they go back to the queue with a checkpoint."""
+    from luthier.app.beside import work
+
+    work(str(_service(progress=False).workspace.root), jobs)
 
 
 @app.command()

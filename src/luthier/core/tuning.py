@@ -133,5 +133,3 @@ class TuningRequest(Form):
         if self.method is not None:
             return self.method.hyperparameters
         return self.hyperparameters or Hyperparameters()
-
-

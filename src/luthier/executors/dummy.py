@@ -10,7 +10,6 @@ from luthier.core.job import Job
 from luthier.core.ports import Emit
 from luthier.store import files
 
-
 MADE: dict[str, dict[str, Any]] = {
     "train": {"curves.json": {"steps": [], "epochs": []}, "training.json": {"tokens": 0}},
     "evaluate": {"evaluation.json": {"primary_metric": "", "scores": {}, "rows": {}}},

@@ -26,6 +26,7 @@ from luthier.core.ports import Emit
 from luthier.core.types import Arrays, Item, content_id
 from luthier.stages import stopping
 from luthier.stages.inference import HIDDEN, answers, forward, gather, lengths_of, tensors
+from luthier.stages.train import word_table
 from luthier.stages.train.batches import Course, course
 from luthier.stages.train.checkpoint import Checkpoints, Saved
 from luthier.stages.train.features import FeatureCache
@@ -91,7 +92,7 @@ class _Loop:
         self.token_counts = lengths_of(self.task, self.train_items)
         self.course: Course = course(self.lengths, self.plan.batch_tokens, request.seed, self.plan.epochs, request.max_steps)
         self.weights = self._class_weights()
-        self.rows = _touched_rows(self.model)
+        self.rows = word_table.put_in(self.model)
         self.optimizer = AdamW(self.model, self.rows, self.plan)
         self.average = Average(self._live()) if self.plan.average_share else None
         self.best: dict[str, Any] = {}
@@ -224,7 +225,7 @@ class _Loop:
             return
         model = copy.deepcopy(self.model)
         rows = model.trunk.get_input_embeddings() if self.rows is not None else None
-        _plain_table(model, rows)
+        word_table.take_out(model, rows)
         self.request.keep(self.progress.step, self.method.merge(model).eval(), figures)
 
     def _step(self, numbers: Any) -> None:
@@ -352,7 +353,7 @@ class _Loop:
             if chosen:
                 live.copy_(chosen[name])
         outputs = self._answers(self.validation)[0] if self.validation else {}
-        _plain_table(self.model, self.rows)
+        word_table.take_out(self.model, self.rows)
         return FitResult(
             model=self.method.merge(self.model).eval(),
             validation_outputs=outputs,
@@ -387,15 +388,3 @@ class _Pooled:
 
         chosen = torch.as_tensor(numbers).to(self.hidden.device)
         return {HIDDEN: self.hidden.index_select(0, chosen), "labels": self.labels.index_select(0, chosen)}
-
-
-def _touched_rows(model: Any) -> Any:
-    from luthier.networks import touched_rows
-
-    return touched_rows.put_in(model.trunk)
-
-
-def _plain_table(model: Any, rows: Any) -> None:
-    from luthier.networks import touched_rows
-
-    touched_rows.take_out(model.trunk, rows)

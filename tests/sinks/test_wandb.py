@@ -1,0 +1,151 @@
+"""Weights & Biases: a folder on this machine, nothing on the wire, and values that stay values."""
+
+from __future__ import annotations
+
+import importlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from luthier.app.tuning_sinks import _target
+from luthier.core import registry
+from luthier.core.errors import InputError, MissingExtra
+from luthier.core.events import Event
+from luthier.sinks._tracker import options
+from luthier.sinks.wandb import KEYS, target_of
+from luthier.testing import made
+
+needs_wandb = pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed")
+
+
+def _records(folder: Path) -> list[Any]:
+    """Everything in the one offline run below the folder, read by wandb's own reader."""
+    store = importlib.import_module("wandb.sdk.internal.datastore").DataStore()
+    record = importlib.import_module("wandb.proto.wandb_internal_pb2").Record
+    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    store.open_for_scan(str(path))
+    found = []
+    while (data := store.scan_data()) is not None:
+        one = record()
+        one.ParseFromString(data)
+        found.append(one)
+    return found
+
+
+def _items(records: list[Any], part: str) -> dict[str, str]:
+    """Key -> JSON of the updates of a part (``config``, ``summary``), the last one wins."""
+    found: dict[str, str] = {}
+    for one in records:
+        updates = one.run.config.update if part == "config" and one.HasField("run") else []
+        updates = [*updates, *(getattr(one, part).update if one.HasField(part) else [])]
+        found |= {item.key or "/".join(item.nested_key): item.value_json for item in updates}
+    return found
+
+
+@needs_wandb
+def test_an_offline_run_holds_everything(tmp_path: Path, story: Callable[..., list[Event]], follow: Callable[..., list[str]]) -> None:
+    target = target_of(project="tickets", name="first; mode=online", entity="team", tags=["a,b", "c"], folder=str(tmp_path / "w"))
+    assert follow("wandb", target, story()) == []
+    records = _records(tmp_path / "w")
+    (run,) = [one.run for one in records if one.HasField("run")]
+    assert (run.project, run.display_name, run.entity, list(run.tags)) == ("tickets", "first; mode=online", "team", ["a,b", "c"])
+    assert run.run_group == "support-1a2b3c4d"
+    config = {item.key: item.value_json for one in records if one.HasField("run") for item in one.run.config.update}
+    config |= _items(records, "config")
+    assert config["train.learning_rate"] == "0.00012"
+    curves = [{item.key or item.nested_key[0]: item.value_json for item in one.history.item} for one in records if one.HasField("history")]
+    assert [(row["train/step"], row["validation/accuracy"]) for row in curves if "validation/accuracy" in row] == [
+        ("10", "0.5"),
+        ("20", "0.625"),
+    ]
+    summary = _items(records, "summary")
+    assert summary["test/accuracy"] == "0.75"
+    assert summary["luthier.state"] == '"succeeded"'
+    assert records[-1].exit.exit_code == 0 or any(one.HasField("exit") and one.exit.exit_code == 0 for one in records)
+    assert not any(path.is_file() for path in tmp_path.glob("w/wandb/offline-run-*/files/**/*")), (
+        "no source, requirements or output is kept"
+    )
+
+
+@needs_wandb
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_nothing_goes_over_the_network(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom luthier.core import events, registry\n"
+        f"take = registry.get('sinks', 'wandb').open('project=x;dir={tmp_path}/w')\n"
+        "take.say = lambda text: sys.exit(text)\n"
+        "take(events.RunStarted(run='a', plan={'task': 't'}))\n"
+        "take(events.StepFinished(step=1, epoch=1, figures={'loss': 1}))\n"
+        "take(events.RunFinished(run='a', seconds=1))\n"
+    )
+    log = tmp_path / "calls"
+    done = subprocess.run(
+        ["strace", "-f", "-e", "trace=connect,sendto,sendmsg", "-o", str(log), sys.executable, "-c", code],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("w/wandb/offline-run-*/*.wandb"))
+    assert [line for line in log.read_text().splitlines() if "AF_INET" in line] == []
+
+
+@needs_wandb
+def test_any_event_is_taken(tmp_path: Path, follow: Callable[..., list[str]]) -> None:
+    assert follow("wandb", str(tmp_path / "w"), list(made.events())) == []
+
+
+@needs_wandb
+def test_the_environment_cannot_make_it_online(tmp_path: Path, story: Callable[..., list[Event]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "online")
+    take = registry.get("sinks", "wandb").open(str(tmp_path / "w"))
+    for event in story():
+        take(event)
+    assert len(list(tmp_path.glob("w/wandb/offline-run-*"))) == 1
+
+
+@pytest.mark.parametrize("text", ["plain", "a;mode=online", "100%", "%3B", "a,b", "x=y", "größe 🎻", "%2C"])
+def test_a_value_stays_one_value(text: str) -> None:
+    _, found = options("wandb", target_of(project=text, name=text, entity=text, tags=[text, "t"], folder="/w"), KEYS)
+    assert found.keys() == {"project", "name", "entity", "tags", "dir"}
+    from urllib.parse import unquote
+
+    assert {unquote(found[key]) for key in ("project", "name", "entity")} == {text}
+    assert [unquote(one) for one in found["tags"].split(",")] == [text, "t"]
+
+
+def test_what_a_caller_writes_into_a_job_cannot_leave_the_workspace() -> None:
+    one = {"type": "wandb", "wandb": {"project": "p;mode=online;dir=/etc", "name": "n;dir=/etc", "tags": ["a;mode=online"]}}
+    name, target = _target(one, "ftjob-1", "/home/ws")
+    _, found = options("wandb", target, KEYS)
+    assert name == "wandb"
+    assert found["dir"] == "/home/ws/wandb"
+    assert "mode" not in found
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("mode=on", "mode=on is unknown"),
+        ("mode=online", "needs an API key"),
+        ("/a;dir=/b", "two folders"),
+        ("projct=x", "cannot read 'projct=x'"),
+        ("project=x;project=y", "given twice"),
+    ],
+)
+def test_what_is_wrong_is_said_at_once(target: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("luthier.sinks.wandb.find_spec", lambda name: True)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(InputError, match=message):
+        registry.get("sinks", "wandb").open(target)
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("luthier.sinks.wandb.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra) as found:
+        registry.get("sinks", "wandb").open("project=x")
+    assert found.value.hint == "pip install 'luthier[wandb]'"
