@@ -11,7 +11,6 @@ from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -63,7 +62,7 @@ def create_app(
         redoc_url=None,
         openapi_url="/openapi.json",
         lifespan=life,
-        generate_unique_id_function=_operation,
+        generate_unique_id_function=routes.operation,
     )
     app.state.tenants, app.state.measures, app.state.access = tenants, measures, access or Open()
     app.router.route_class = Door
@@ -79,12 +78,6 @@ def _audit(service: Served) -> Audit | None:
     """The audit log of the service's database; what only serves endpoints has none."""
     workspace = getattr(service, "workspace", None)
     return Audit(workspace.engine()) if workspace is not None else None
-
-
-def _operation(route: APIRoute) -> str:
-    """An operation's id: its method and address, which no other has."""
-    method = min(route.methods or {"get"}).lower()
-    return f"{method}{route.path_format}".replace("/", "_").replace("{", "").replace("}", "")
 
 
 def _add_errors(app: FastAPI) -> None:

@@ -78,8 +78,9 @@ class Here:
         return deployed(deployments.get(endpoint))
 
     def undeploy(self, endpoint: str) -> None:
-        """Takes an endpoint away."""
-        self.service.undeploy(endpoint)
+        """Takes an endpoint away, and what was asked about it over HTTP."""
+        self.service.endpoints.get(endpoint)
+        self.service.deployments.delete(endpoint)
 
     def ask(self, endpoint: str, texts: list[str], *, scores: bool) -> list[Record]:
         """Its answers, in this process; only a server journals them."""

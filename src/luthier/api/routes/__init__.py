@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from functools import cache
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 
+from luthier.api.access import Door
 from luthier.api.described import FAILURES
 
 OPENAI = ("/v1", "/openai/v1", "/openai")
@@ -18,19 +20,33 @@ OWN = ("/api/v1",)
 
 
 def include(app: FastAPI) -> None:
-    """Adds the routes of every file in this folder. Addresses that repeat another one's are left out of the description."""
+    """Adds the routes of every file in this folder."""
+    app.router.routes += _every().routes
+
+
+@cache
+def _every() -> APIRouter:
+    """All routes, made once a process: it takes seconds. Addresses that repeat another one's are left out of the description."""
+    router = APIRouter(route_class=Door, generate_unique_id_function=operation)
     for info in sorted(pkgutil.iter_modules(__path__), key=lambda found: found.name):
         if info.name.startswith("_"):
             continue
         module = importlib.import_module(f"{__name__}.{info.name}")
         for number, prefix in enumerate(module.PREFIXES):
             for route in module.routes.routes:
-                _add(app, prefix, route, described=number == 0)
+                _add(router, prefix, route, described=number == 0)
+    return router
 
 
-def _add(app: FastAPI, prefix: str, route: APIRoute, *, described: bool) -> None:
-    """The route below the prefix, as a route of the app itself: its whole address counts it in ``/metrics`` and names it in tests."""
-    app.add_api_route(
+def operation(route: APIRoute) -> str:
+    """An operation's id: its method and address, which no other has."""
+    method = min(route.methods or {"get"}).lower()
+    return f"{method}{route.path_format}".replace("/", "_").replace("{", "").replace("}", "")
+
+
+def _add(router: APIRouter, prefix: str, route: APIRoute, *, described: bool) -> None:
+    """The route below the prefix, as a route of its own: its whole address counts it in ``/metrics`` and names it in tests."""
+    router.add_api_route(
         prefix + route.path,
         route.endpoint,
         methods=sorted(route.methods or {"GET"}),
