@@ -368,6 +368,12 @@ def test_the_loss_mask_counts_with_a_tokenizer(store, tmp_path):
     words.save(str(tmp_path / "tokenizer.json"))
     info = store.create("t.jsonl", "fine-tune", [lines(10, text="a b message {n}")])
     assert [one["tokens"] for one in store.loss_mask(info.id, tmp_path)["rows"][0]["messages"]] == [4, 1]
+    words.enable_padding(length=128)
+    words.enable_truncation(2)
+    words.save(str(tmp_path / "tokenizer.json"))
+    mask = store.loss_mask(info.id, tmp_path)
+    assert [one["tokens"] for one in mask["rows"][0]["messages"]] == [4, 1]
+    assert (mask["total_tokens"], mask["trainable_tokens"]) == (50, 10)
 
 
 def test_a_table_has_no_loss_mask(store):

@@ -71,4 +71,6 @@ def _counter(folder: Path | None) -> Count:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()  # what a model's own file says is for batches: every text would count as its longest
+    tokenizer.no_truncation()
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
