@@ -140,8 +140,11 @@ class Worker:
         return list(self._services.values())
 
     def _chores(self) -> None:
+        from luthier.app.courier import Courier
+
         self.service.files.expire()
         self.service.uploads.expire()
+        Courier(self.tunings.engine).forget()
         self._each()
         for row in self.tunings.untold():
             self._services[row["workspace"]].fine_tuning.moved(row["id"], "running", row["state"])
