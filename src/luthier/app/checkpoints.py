@@ -13,8 +13,9 @@ from sqlalchemy.exc import IntegrityError
 
 from luthier.app.tuning_spec import KEPT_CHECKPOINTS
 from luthier.core.errors import UnknownName
+from luthier.core.tuning import FINAL
 from luthier.core.types import Artifact
-from luthier.store.tables import CHECKPOINTS, DEPLOYMENTS, TUNED_MODELS
+from luthier.store.tables import CHECKPOINTS, DEPLOYMENTS, TUNED_MODELS, TUNINGS
 
 if TYPE_CHECKING:
     from luthier.app.service import Service
@@ -46,8 +47,10 @@ class Checkpoints:
             row = connection.execute(query).mappings().first()
         return None if row is None else dict(row)
 
-    def add(self, job: str, name: str, step: int, folder: Path, dataset: Artifact, metrics: dict[str, float]) -> bool:
-        """Makes an artifact of a model folder and names it; whether it is new. The oldest beyond the number kept are let go."""
+    def add(
+        self, job: str, name: str, step: int, folder: Path, dataset: Artifact, metrics: dict[str, float], keep: int = KEPT_CHECKPOINTS
+    ) -> bool:
+        """Makes an artifact of a model folder and names it; whether it is new. The oldest beyond the ``keep`` newest are let go."""
         taken = self.service.workspace.artifacts.add(
             folder, "model", parents=(dataset.id,), name=name, summary={"step": step} | metrics, plan=_plan(folder)
         )
@@ -68,12 +71,12 @@ class Checkpoints:
                 connection.execute(insert(CHECKPOINTS).values(**row))
         except IntegrityError:
             return False  # made again after a kill: the same step, the same weights
-        self._let_go(job)
+        self._let_go(job, max(1, keep))
         return True
 
-    def _let_go(self, job: str) -> None:
+    def _let_go(self, job: str, keep: int) -> None:
         """Keeps the newest; older ones go with their artifact, unless something was made of it or is asked of it."""
-        for row in self.page(job, 1000)[KEPT_CHECKPOINTS:]:
+        for row in self.page(job, 1000)[keep:]:
             if self._used(row):
                 continue
             with self.engine.begin() as connection:
@@ -84,9 +87,10 @@ class Checkpoints:
         mine = row["workspace"]
         named = select(TUNED_MODELS.c.name).where(TUNED_MODELS.c.workspace == mine, TUNED_MODELS.c.model == row["artifact"])
         asked = select(DEPLOYMENTS.c.name).where(DEPLOYMENTS.c.workspace == mine, DEPLOYMENTS.c.model == row["name"])
+        trained = select(TUNINGS.c.id).where(TUNINGS.c.workspace == mine, TUNINGS.c.model == row["name"], TUNINGS.c.state.not_in(FINAL))
         others = select(CHECKPOINTS.c.id).where(CHECKPOINTS.c.artifact == row["artifact"], CHECKPOINTS.c.id != row["id"])
         with self.engine.connect() as connection:
-            return any(connection.execute(query.limit(1)).first() is not None for query in (named, asked, others))
+            return any(connection.execute(query.limit(1)).first() is not None for query in (named, asked, trained, others))
 
 
 def _plan(folder: Path) -> dict[str, Any]:

@@ -6,18 +6,17 @@ import hashlib
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import ValidationError
 
-from luthier.app import tuning_objects
+from luthier.app import remote_fields, tuning_objects, tuning_sinks
 from luthier.app.tuning_spec import Intent, find_base, intend
 from luthier.app.tunings import Tunings
-from luthier.core import registry
 from luthier.core.errors import Conflict, LuthierError, QuotaExceeded, SpecError
 from luthier.core.events import TuningMoved, TuningSaid
 from luthier.core.plan import TrainPlan
-from luthier.core.tuning import State, TuningRequest
+from luthier.core.tuning import FINAL, State, TuningRequest
 from luthier.core.types import canonical_json
 
 if TYPE_CHECKING:
@@ -25,6 +24,12 @@ if TYPE_CHECKING:
 
 REPEAT_S = 600.0
 """How long a repeated request is known as one."""
+
+Said: TypeAlias = tuple[str, dict[str, Any]]
+"""A message to a job's owner, and its data."""
+
+Told: TypeAlias = list[dict[str, Any]]
+"""Rows of the journal."""
 
 ALIVE: tuple[State, ...] = ("validating_files", "queued", "running", "paused")
 WAIT_S = 20.0
@@ -60,8 +65,9 @@ class FineTuning:
     def _create(self, request: TuningRequest, body: dict[str, Any], mark: str) -> dict[str, Any]:
         self._quota()
         identity = f"ftjob-{secrets.token_hex(12)}"
-        _sinks(request)
-        find_base(self.service.workspace, request.model)
+        tuning_sinks.check(request.integrations or ())
+        remote_fields.check(request.model_dump())
+        find_base(self.service.workspace, request.model, self.service.models)
         ready = self._files_ready(request)
         intent = self.intent(request, identity) if ready else None
         row = self.rows.add(_row(self.service.workspace.name, identity, request, body, mark, intent))
@@ -81,12 +87,12 @@ class FineTuning:
             values = decided_values(request, self.intent(request, job))
         except LuthierError as error:
             said = {"code": error.code, "message": error.message, "param": getattr(error, "path", ""), "hint": error.hint}
-            if self.rows.move_free(job, "failed", error=said, finished_at=time.time()):
-                self.say(job, f"The job failed: {error.message}", said, level="error")
-                self.moved(job, "validating_files", "failed")
+            told = self.moved(job, "validating_files", "failed", (f"The job failed: {error.message}", said))
+            if self.rows.move_free(job, "failed", told, error=said, finished_at=time.time()):
+                self.notify(job, "failed")
             return
-        if self.rows.move_free(job, "queued", **values):
-            self.say(job, "Files validated, moving job to queued state", values["results"])
+        told = self.moved(job, "validating_files", "queued", ("Files validated, moving job to queued state", values["results"]))
+        self.rows.move_free(job, "queued", told, **values)
 
     def _files_ready(self, request: TuningRequest) -> bool:
         """Whether every file was checked; raises ``SpecError`` with the file's own faults when one is no training data."""
@@ -110,6 +116,7 @@ class FineTuning:
         if request.validation_file:
             paths["validation"] = str(store.path(request.validation_file))
         facts = store.facts(request.training_file)
+        _same_kind(facts, store.facts(request.validation_file) if request.validation_file else facts)
         if facts.get("trainable_rows") == 0:
             raise SpecError(
                 "training_file", "no message would be trained: every assistant message has weight 0", "set weight 1, or leave it out"
@@ -172,9 +179,11 @@ class FineTuning:
                 asked = self.rows.wish(job, wish) or asked
             elif asked and row["state"] in ("succeeded", "failed", "cancelled"):
                 break  # it ended before the worker saw the wish
-            elif self.rows.move_free(job, state, **({"finished_at": time.time()} if state == "cancelled" else {})):
-                self.moved(job, row["state"], state)
-                break
+            else:
+                ended = {"finished_at": time.time()} if state == "cancelled" else {}
+                if self.rows.move_free(job, state, self.moved(job, row["state"], state), **ended):
+                    self.notify(job, state)
+                    break
             time.sleep(0.1)
         return self.get(job)
 
@@ -183,8 +192,8 @@ class FineTuning:
         row = self.rows.get(job)
         if row["state"] != "paused":
             raise Conflict(f"job {job} is {row['state']}, not paused", "only a paused job can be resumed")
-        if self.rows.move_free(job, "queued"):
-            self.moved(job, "paused", "queued")
+        new: State = "queued" if row["needs"] else "validating_files"  # it was paused before its files were checked
+        self.rows.move_free(job, new, self.moved(job, "paused", new))
         return self.get(job)
 
     def delete(self, job: str) -> None:
@@ -197,14 +206,29 @@ class FineTuning:
         """Adds an event to the job."""
         self.service.journal.append([TuningSaid(job=job, message=message, data=data or {}, level=level, type=type)])
 
-    def moved(self, job: str, old: str, new: str) -> None:
-        """Journals a change of state; an end is told to the webhooks."""
-        words = {"cancelled": "The job has been cancelled", "paused": "The job has been paused", "queued": "The job has been resumed"}
-        said = [TuningSaid(job=job, message=words[new])] if new in words else []
-        self.service.journal.append([TuningMoved(job=job, old=old, new=new), *said])
-        if new in ("succeeded", "failed", "cancelled"):
+    def moved(self, job: str, old: str, new: str, *said: Said) -> Told:
+        """What the journal says of a change of state, as rows that are written with it; ``said``: messages and their data."""
+        told = said or (((f"The job has been {'resumed' if old == 'paused' else new}", {}),) if new != "succeeded" else ())
+        level: Any = "error" if new == "failed" else "info"
+        events = [TuningSaid(job=job, message=message, data=data, level=level) for message, data in told]
+        return self.service.journal.rows([TuningMoved(job=job, old=old, new=new), *events])
+
+    def notify(self, job: str, new: str) -> None:
+        """Tells the job's sinks, where it runs here, and of an end the webhooks (they are told of each once)."""
+        for sink in self.service.sinks:
+            sink(TuningMoved(job=job, old="running", new=new))
+        if new in FINAL:
             self.service.webhooks.notify(f"fine_tuning.job.{new}", {"id": job})
             self.rows.told(job)
+
+
+def _same_kind(training: dict[str, Any], validation: dict[str, Any]) -> None:
+    """Refuses a validation file of other rows than the training file's."""
+    kinds = training.get("kind", "table"), validation.get("kind", "table")
+    if kinds[0] != kinds[1]:
+        raise SpecError(
+            "validation_file", f"its rows are of the kind {kinds[1]}, those of the training file {kinds[0]}", "give both the same form"
+        )
 
 
 def _form(body: dict[str, Any]) -> TuningRequest:
@@ -216,18 +240,8 @@ def _form(body: dict[str, Any]) -> TuningRequest:
         raise SpecError(path, first["msg"], "see docs/fine-tuning.md for the fields") from None
 
 
-def _sinks(request: TuningRequest) -> None:
-    """Refuses an integration that names no sink, before anything runs."""
-    for number, one in enumerate(request.integrations or ()):
-        path = f"integrations.{number}"
-        if one.type == "wandb" and one.wandb is None:
-            raise SpecError(f"{path}.wandb", "is missing", 'send {"type": "wandb", "wandb": {"project": "..."}}')
-        if one.type == "sink" and (one.sink or "") not in registry.names("sinks"):
-            raise SpecError(f"{path}.sink", f"there is no sink {one.sink!r}", "known: " + ", ".join(registry.names("sinks")))
-
-
 def _row(workspace: str, identity: str, request: TuningRequest, body: dict[str, Any], mark: str, intent: Intent | None) -> dict[str, Any]:
-    planned = intent.plan.train.seed if intent is not None else TrainPlan().seed
+    planned = intent.plan.train.seed if intent is not None else request.train.get("seed", TrainPlan().seed)
     decided: dict[str, Any] = {} if intent is None else decided_values(request, intent)
     return {
         "id": identity,

@@ -51,7 +51,7 @@ def job(row: Mapping[str, Any]) -> dict[str, Any]:
         "metadata": dict(row["metadata"]),
         "user_provided_suffix": row["suffix"] or None,
         "suffix": row["suffix"] or None,
-        "luthier": {key: value for key, value in row["results"].items() if key not in ("started", "waiting")}
+        "luthier": {key: value for key, value in row["results"].items() if key not in ("started", "waiting", "deaths")}
         | {"priority": row["priority"], "attempts": row["attempts"]},
     }
 

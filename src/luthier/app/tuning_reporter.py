@@ -9,6 +9,7 @@ from typing import Any
 
 from luthier.app.checkpoints import Checkpoints
 from luthier.app.tuning_results import metrics
+from luthier.app.tuning_spec import KEPT_CHECKPOINTS
 from luthier.core.events import CheckpointKept, Event, NoteSaid, PredictionMade, StageFinished, StageProgressed, StepFinished
 from luthier.core.types import Artifact
 
@@ -24,6 +25,7 @@ class Reporter:
     def __init__(self, job: str, name: str, checkpoints: Checkpoints, say: Say, change: Callable[..., Any]) -> None:
         self.job, self.name, self.checkpoints, self.say, self.change = job, name, checkpoints, say, change
         self.dataset: Artifact | None = None
+        self.keep = KEPT_CHECKPOINTS
         self._last = 0.0
         self._loss: float | None = None
 
@@ -63,7 +65,7 @@ class Reporter:
         if self.dataset is None or not folder.is_dir():
             return
         name = f"{self.name}:ckpt-step-{event.step}"
-        if self.checkpoints.add(self.job, name, event.step, folder, self.dataset, metrics(event.figures, self._loss)):
+        if self.checkpoints.add(self.job, name, event.step, folder, self.dataset, metrics(event.figures, self._loss), self.keep):
             self.say(f"Checkpoint created at step {event.step}", {"step": event.step, "model": name})
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from luthier.app import remote_fields
 from luthier.app.deciding import Decision, decide
 from luthier.catalog import cards
 from luthier.catalog.card import ModelCard
@@ -15,6 +16,9 @@ from luthier.core.spec import Spec, make_spec
 from luthier.core.tuning import TuningRequest
 from luthier.store.files import inside
 from luthier.store.workspace import Workspace
+
+if TYPE_CHECKING:
+    from luthier.app.models import Models
 
 KEPT_CHECKPOINTS = 3
 TOKENS_A_ROW = 32.0
@@ -30,11 +34,15 @@ class Base:
     card: ModelCard
 
 
-def find_base(workspace: Workspace, name: str) -> Base:
-    """A base of the catalog, or one that the operator put into the folder ``models`` of the server.
+def find_base(workspace: Workspace, name: str, models: Models | None = None) -> Base:
+    """A base of the catalog, one that the operator put into the folder ``models`` of the server, or (with ``models``) a tuned model or
+    checkpoint of the workspace, to train on from.
 
     Never a path of the caller's: a request must not make the server read its own disk. Raises ``UnknownName``.
     """
+    if models is not None and name.startswith("ft:"):
+        folder = workspace.artifacts.get(models.artifact_of(name)).path
+        return Base(name, folder, cards.find(folder))
     if "\\" in name or "\0" in name or name.startswith((".", "/", "~")) or ".." in name:
         raise UnknownName(f"unknown model {name!r}", "name a model of the catalog: GET /api/v1/catalog/models, or luthier models")
     own = inside(workspace.root / "models", name)
@@ -70,8 +78,13 @@ def recipe(request: TuningRequest, base: Base, decision: Decision, files: dict[s
     if asked.n_epochs != "auto":
         train |= {"epochs": asked.n_epochs, "patience": 0}
     if asked.batch_size != "auto":
-        train["batch_tokens"] = max(8, round(asked.batch_size * _tokens_a_row(rows)))
-    data = decision.data | {"train": [files["train"]]} | ({"validation": [files["validation"]]} if "validation" in files else {})
+        train |= {"batch_rows": asked.batch_size, "batch_tokens": max(8, round(asked.batch_size * _tokens_a_row(rows)))}
+    data = (
+        decision.data
+        | request.data
+        | {"train": [files["train"]]}
+        | ({"validation": [files["validation"]]} if "validation" in files else {})
+    )
     return make_spec(
         {
             "name": name,
@@ -102,22 +115,38 @@ def echoed(plan: Plan, request: TuningRequest, rows: dict[str, float]) -> dict[s
     epochs = plan.train.epochs
     return {
         "n_epochs": int(epochs) if float(epochs).is_integer() else epochs,
-        "batch_size": max(1, round(plan.train.batch_tokens / _tokens_a_row(rows))),
+        "batch_size": plan.train.batch_rows or max(1, round(plan.train.batch_tokens / _tokens_in_a_row(plan, rows))),
         "learning_rate_multiplier": 1.0 if factor == "auto" else factor,
     }
+
+
+def _tokens_in_a_row(plan: Plan, rows: dict[str, float]) -> float:
+    """What a row counts in a batch: with method head it is one vector."""
+    return 1.0 if plan.train.method == "head" else _tokens_a_row(rows)
 
 
 def _tokens_a_row(rows: dict[str, float]) -> float:
     return rows["tokens"] / rows["count"] if rows.get("count") and rows.get("tokens") else TOKENS_A_ROW
 
 
+def _columns(facts: dict[str, Any], data: dict[str, Any]) -> None:
+    """Refuses names of columns that the table does not have, before a worker reads it."""
+    known, asked = facts.get("columns"), data.get("map")
+    named = [(f"map.{key}", column) for key, column in asked.items()] if isinstance(asked, dict) else []
+    for field, column in [*named, ("group", data.get("group"))]:
+        if known and column and column not in known:
+            raise SpecError(f"data.{field}", f"the training file has no column {column!r}", "its columns: " + ", ".join(known[:20]))
+
+
 def intend(
     service: Any, request: TuningRequest, facts: dict[str, Any], files: dict[str, str], name: str, *, check_memory: bool = True
 ) -> Intent:
     """The whole way from a request and its checked file to a plan; what cannot work is an ``InputError`` that names the field."""
-    base = find_base(service.workspace, request.model)
+    remote_fields.check(request.model_dump())
+    base = find_base(service.workspace, request.model, service.models)
     method = request.method.type if request.method is not None else "supervised"
     decision = decide(facts, base.card, method=method, wanted=request.task)
+    _columns(facts, request.data)
     rows = {"count": float(facts.get("rows", 0)), "tokens": float(facts.get("tokens", 0))}
     spec = recipe(request, base, decision, files, rows, name)
     try:

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import insert
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from luthier.app import tuning_results
 from luthier.app.checkpoints import Checkpoints
-from luthier.app.fine_tuning import decided_values
+from luthier.app.fine_tuning import Said, decided_values
 from luthier.app.service import Service
 from luthier.app.tuning_reporter import Reporter
 from luthier.app.tuning_sinks import open_sinks
 from luthier.app.tuning_spec import Intent
 from luthier.app.tunings import Tunings
-from luthier.core.errors import Conflict, GateRefused, LuthierError, NoSpace, Stopped
+from luthier.core.errors import KILLED, Conflict, GateRefused, JobFailed, LuthierError, NoSpace, Overloaded, Stopped
 from luthier.core.tuning import TuningRequest
 from luthier.core.types import Artifact
 from luthier.store.tables import CHECKPOINTS, TUNED_MODELS
@@ -27,6 +27,15 @@ from luthier.store.tables import CHECKPOINTS, TUNED_MODELS
 LOG = logging.getLogger("luthier.worker")
 MOST_ATTEMPTS = 50
 """A job that was taken over so often kills its runners: it is failed, so that others get their turn."""
+
+WAIT_S = 30.0
+"""How long a job waits for what goes away by itself: a full disk, a store of files that does not answer."""
+
+AGAIN_S = 0.5
+"""Half of the first wait after a stage was killed; it doubles with every further time."""
+
+MOST_DEATHS = 8
+"""So often in a row may the process of a job's stage be killed (for memory, by a person) before the job fails."""
 
 
 class Lost(Exception):
@@ -70,17 +79,23 @@ class Work:
         """Does the job; whatever happens, its state says so (unless the lease was lost)."""
         try:
             if self.row["attempts"] > MOST_ATTEMPTS:
-                raise GateRefused(f"the job was started {self.row['attempts']} times and its runner died each time", "see the worker's log")
+                raise JobFailed(f"the job was started {self.row['attempts']} times and its runner died each time", "see the worker's log")
             self._run()
         except (Lost, Stopped):
             self._stopped()
         except Conflict as error:
             self._wait(error, 2.0)
-        except NoSpace as error:
-            self._wait(error, 30.0)
+        except (NoSpace, Overloaded) as error:
+            self._wait(error, WAIT_S)
+        except JobFailed as error:
+            self._killed(error) if error.cause_code == KILLED else self._fail(error)
         except LuthierError as error:
-            LOG.info("job %s failed: %s", self.job, error.message)
             self._fail(error)
+        except SQLAlchemyError:
+            raise  # the worker waits until the database is back, and takes the job up again
+        except Exception as error:
+            LOG.exception("job %s failed by a defect", self.job)
+            self._fail(JobFailed(f"{type(error).__name__}: {error}", "this is a defect of Luthier: the worker's log has more"))
 
     # -- the way --------------------------------------------------------------------------------------------------
 
@@ -96,6 +111,7 @@ class Work:
         elif not before.get("waiting"):
             self._say("Fine-tuning job goes on where it was", {"attempt": self.row["attempts"]})
         service, plan = self.service, intent.plan
+        self.reporter.keep = plan.train.keep_checkpoints
         sinks = open_sinks(service, self.row["integrations"], self.job)
         service.sinks.extend(sinks)
         run = self.job
@@ -103,7 +119,7 @@ class Work:
         dataset = self.reporter.dataset = service.prepare(plan, run)
         model = service.train(plan, dataset, run)
         self._checkpoints_of(model)
-        self._note(dataset=dataset.id, model=model.id, waiting=False)
+        self._note(dataset=dataset.id, model=model.id, waiting=False, deaths=0)
         evaluation = service.evaluate(plan, model, run)
         self._judge(intent, evaluation)
         export = service.export(plan, evaluation, run)
@@ -177,11 +193,14 @@ class Work:
             pass  # an earlier try came as far as this
         self._note(**{kind: artifact.id for kind, artifact in made.items()})
         self.service.end(self.job, "succeeded")
-        if not self.tunings.end(self.job, self.token, "succeeded", fine_tuned_model=self.name, finished_at=time.time(), error={}):
+        said: tuple[Said, ...] = (
+            (f"New fine-tuned model created: {self.name}", {"model": self.name}),
+            ("The job has successfully completed", {}),
+        )
+        told = self.tuning.moved(self.job, "running", "succeeded", *said)
+        if not self.tunings.end(self.job, self.token, "succeeded", told, fine_tuned_model=self.name, finished_at=time.time(), error={}):
             raise Lost(self.job)
-        self._say(f"New fine-tuned model created: {self.name}", {"model": self.name})
-        self._say("The job has successfully completed")
-        self.tuning.moved(self.job, "running", "succeeded")
+        self.tuning.notify(self.job, "succeeded")
 
     # -- other ends -----------------------------------------------------------------------------------------------
 
@@ -190,14 +209,15 @@ class Work:
         if self._lost.is_set():
             return
         ended = {"finished_at": time.time()} if new == "cancelled" else {}
-        if self.tunings.end(self.job, self.token, new, **ended) and new != "queued":
+        told = self.tuning.moved(self.job, "running", new) if new != "queued" else []
+        if self.tunings.end(self.job, self.token, new, told, **ended) and new != "queued":
             self.service.end(self.job, new)
-            self.tuning.moved(self.job, "running", new)
+            self.tuning.notify(self.job, new)
 
     def _wait(self, error: LuthierError, seconds: float) -> None:
-        """Back to the queue: what stands in the way goes away by itself (another job at the same work, a full disk)."""
+        """Back to the queue: what stands in the way goes away by itself (other work, a full disk, a store that is away)."""
         self.retry_in_s = seconds
-        if isinstance(error, NoSpace):
+        if not isinstance(error, Conflict):
             LOG.warning("job %s waits: %s", self.job, error.message)
             try:
                 self._say(f"The job waits: {error.message}", {"hint": error.hint}, level="warn")
@@ -206,13 +226,26 @@ class Work:
         waiting = dict(self.tunings.get(self.job)["results"]) | {"waiting": True}
         self.tunings.end(self.job, self.token, "queued", results=waiting)
 
+    def _killed(self, error: JobFailed) -> None:
+        """The stage's process was killed, which says nothing of the work: it goes on where it was, unless that happens again and again."""
+        results = dict(self.tunings.get(self.job)["results"])
+        deaths = int(results.get("deaths", 0)) + 1
+        if deaths > MOST_DEATHS:
+            said = f"{error.message}, {deaths} times in a row"
+            self._fail(JobFailed(said, "give the worker more memory, or ask for less: train.method lora, a smaller batch_size", KILLED))
+            return
+        self.retry_in_s = min(AGAIN_S * 2**deaths, WAIT_S)
+        self._say(f"{error.message[:1].upper()}{error.message[1:]}; the job goes on where it was", {"deaths": deaths}, level="warn")
+        self.tunings.end(self.job, self.token, "queued", results=results | {"waiting": True, "deaths": deaths})
+
     def _fail(self, error: LuthierError) -> None:
+        LOG.info("job %s failed: %s", self.job, error.message)
         param = getattr(error, "path", "") or getattr(error, "field", "") or ("training_file" if error.code == "invalid_input" else "")
         said = {"code": error.code, "message": error.message, "param": param, "hint": error.hint}
-        if self.tunings.end(self.job, self.token, "failed", error=said, finished_at=time.time()):
+        told = self.tuning.moved(self.job, "running", "failed", (f"The job failed: {error.message}", said))
+        if self.tunings.end(self.job, self.token, "failed", told, error=said, finished_at=time.time()):
             self.service.end(self.job, "failed")
-            self._say(f"The job failed: {error.message}", said, level="error")
-            self.tuning.moved(self.job, "running", "failed")
+            self.tuning.notify(self.job, "failed")
 
 
 def model_name(row: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, and_, delete, func, insert, or_, select, update
@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Engine, and_, delete, func, insert, or_, s
 from luthier.app.leases import gone, host_of, owner
 from luthier.core.errors import Conflict, UnknownName
 from luthier.core.tuning import FINAL, State, may_move
-from luthier.store.tables import TUNING_METADATA, TUNINGS
+from luthier.store.tables import EVENTS, TUNING_METADATA, TUNINGS
 
 LEASE_S = 30.0
 PATIENCE_S = 300.0
@@ -79,17 +79,18 @@ class Tunings:
         with self.engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def move_free(self, job: str, new: State, **values: Any) -> bool:
-        """Moves a job that nobody holds; whether it was moved. Raises ``Conflict`` when that is no legal move."""
+    def move_free(self, job: str, new: State, told: Sequence[dict[str, Any]] = (), **values: Any) -> bool:
+        """Moves a job that nobody holds; whether it was moved. Raises ``Conflict`` when that is no legal move.
+
+        ``told``: rows of the journal that are written with the move, or not at all.
+        """
         row = self.get(job)
         if row["state"] == "running":
             return False
         if not may_move(row["state"], new):
             raise Conflict(f"job {job} is {row['state']} and cannot become {new}", "retrieve the job to see its state")
         free = and_(TUNINGS.c.id == job, TUNINGS.c.state == row["state"], TUNINGS.c.lease_token == "")
-        with self.engine.begin() as connection:
-            done = connection.execute(update(TUNINGS).where(free).values(state=new, wish=UNTOLD if new in FINAL else "", **values))
-        return bool(done.rowcount)
+        return self._write(free, told, state=new, wish=UNTOLD if new in FINAL else "", **values)
 
     def wish(self, job: str, wish: str) -> bool:
         """Asks whoever runs the job to cancel or pause it; whether somebody runs it."""
@@ -160,12 +161,20 @@ class Tunings:
     def change(self, job: str, token: str, **values: Any) -> bool:
         """Writes values into a job while the lease is held; whether it was."""
         held = and_(TUNINGS.c.id == job, TUNINGS.c.lease_token == token, TUNINGS.c.state == "running")
-        with self.engine.begin() as connection:
-            return bool(connection.execute(update(TUNINGS).where(held).values(**values)).rowcount)
+        return self._write(held, (), **values)
 
-    def end(self, job: str, token: str, new: State, **values: Any) -> bool:
-        """Moves a running job and gives the lease back, both at once; whether the lease was still held."""
-        return self.change(job, token, state=new, wish=UNTOLD if new in FINAL else "", **FREE, **values)
+    def end(self, job: str, token: str, new: State, told: Sequence[dict[str, Any]] = (), **values: Any) -> bool:
+        """Moves a running job, gives the lease back and writes ``told`` into the journal, all at once; whether the lease was still held."""
+        held = and_(TUNINGS.c.id == job, TUNINGS.c.lease_token == token, TUNINGS.c.state == "running")
+        return self._write(held, told, state=new, wish=UNTOLD if new in FINAL else "", **FREE, **values)
+
+    def _write(self, meant: ColumnElement[bool], told: Sequence[dict[str, Any]], **values: Any) -> bool:
+        with self.engine.begin() as connection:
+            if not connection.execute(update(TUNINGS).where(meant).values(**values)).rowcount:
+                return False
+            if told:
+                connection.execute(insert(EVENTS), list(told))
+        return True
 
     def told(self, job: str) -> None:
         """Everybody who wants to know how the job ended has been told."""

@@ -147,7 +147,7 @@ class Worker:
         Courier(self.tunings.engine).forget()
         self._each()
         for row in self.tunings.untold():
-            self._services[row["workspace"]].fine_tuning.moved(row["id"], "running", row["state"])
+            self._services[row["workspace"]].fine_tuning.notify(row["id"], row["state"])
 
     def _check(self) -> None:
         """Checks large files that came, and lets jobs go on that wait for that."""

@@ -190,6 +190,10 @@ class Stopped(LuthierError, RuntimeError):
     code = "stopped"
 
 
+KILLED = "killed"
+"""The ``cause_code`` of a stage whose process was killed by a signal: nothing is known against the work itself."""
+
+
 class JobFailed(LuthierError, RuntimeError):
     """A stage ended with an error; ``cause_code`` is the code of the stage's own error."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 State = Literal["validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"]
 
@@ -15,7 +15,7 @@ MOVES: dict[State, frozenset[State]] = {
     "validating_files": frozenset({"queued", "failed", "cancelled", "paused"}),
     "queued": frozenset({"running", "cancelled", "failed", "paused"}),
     "running": frozenset({"succeeded", "failed", "cancelled", "queued", "paused"}),
-    "paused": frozenset({"queued", "cancelled"}),
+    "paused": frozenset({"queued", "validating_files", "cancelled"}),
     "succeeded": frozenset(),
     "failed": frozenset(),
     "cancelled": frozenset(),
@@ -93,14 +93,24 @@ class Wandb(Form):
 
 
 class Integration(Form):
-    """A service that follows the job. ``sink`` names any registered sink, with its target."""
+    """A service that follows the job. ``sink`` names one; where that writes or sends to is decided by who owns the server."""
 
     type: Literal["wandb", "sink"]
     wandb: Wandb | None = None
     sink: Word | None = None
-    target: str = Field(default="", max_length=500)
+    experiment: str | None = Field(default=None, max_length=128, description="sink mlflow")
+    project: str | None = Field(default=None, max_length=128, description="sink wandb")
+    target: str | None = Field(default=None, max_length=500, description="not taken: a place is not the caller's to name")
 
 
+def _no_files(data: dict[str, Any]) -> dict[str, Any]:
+    for name in ("train", "validation", "test"):
+        if name in data:
+            raise ValueError(f"{name} cannot be set here: send training_file and validation_file")
+    return data
+
+
+DataForm = Annotated[dict[str, Any], AfterValidator(_no_files)]
 MetadataKey = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 MetadataValue = Annotated[str, StringConstraints(max_length=512)]
 
@@ -120,6 +130,7 @@ class TuningRequest(Form):
     trainingType: int | str | None = Field(default=None, description="Azure's tier; kept, without effect here")  # noqa: N815 - Azure's name
 
     task: str = Field(default="", max_length=100, description="a registered task; empty: decided by the file")
+    data: DataForm = Field(default_factory=dict, description="the recipe's section, without its files: map, group, delimiter ...")
     prepare: dict[str, Any] = Field(default_factory=dict, description="the recipe's section: personal data, splits ...")
     train: dict[str, Any] = Field(default_factory=dict, description="the recipe's section: method, effort ...")
     evaluate: dict[str, Any] = Field(default_factory=dict, description="the recipe's section: bars, folds, baselines ...")
@@ -129,7 +140,7 @@ class TuningRequest(Form):
 
     @property
     def asked(self) -> Hyperparameters:
-        """The hyperparameters that were asked for, wherever they stood."""
-        if self.method is not None:
-            return self.method.hyperparameters
-        return self.hyperparameters or Hyperparameters()
+        """The hyperparameters that were asked for, wherever they stood; those of ``method`` where both places say something."""
+        old = self.hyperparameters or Hyperparameters()
+        new = self.method.hyperparameters if self.method is not None else Hyperparameters()
+        return Hyperparameters(**(old.model_dump(exclude_unset=True) | new.model_dump(exclude_unset=True)))

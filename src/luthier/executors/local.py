@@ -13,6 +13,7 @@ from collections import deque
 from pathlib import Path
 from typing import IO, Any
 
+from luthier.core.errors import KILLED
 from luthier.core.events import Event, NoteSaid, StageFailed, read_event
 from luthier.core.job import Job
 from luthier.core.ports import Emit
@@ -83,7 +84,7 @@ def _silent_end(code: int, said: list[str]) -> dict[str, Any]:
         hint = "start the same command again: it goes on where it was"
         if code == -signal.SIGKILL:
             hint = "the machine may have run out of memory; " + hint
-        return {"code": "job_failed", "message": f"the stage process was ended by {name}", "hint": hint}
+        return {"code": "job_failed", "cause_code": KILLED, "message": f"the stage process was ended by {name}", "hint": hint}
     return {"code": "job_failed", "message": f"the stage process ended with code {code}: " + " | ".join(said[-5:]), "hint": ""}
 
 

@@ -40,9 +40,13 @@ class Journal:
 
     def append(self, events: Sequence[Event], about: str = "") -> None:
         """Writes the events in one transaction. ``about`` is the subject of those that name none."""
-        if not events:
-            return
-        rows = [
+        if events:
+            with self.engine.begin() as connection:
+                connection.execute(insert(EVENTS), self.rows(events, about))
+
+    def rows(self, events: Sequence[Event], about: str = "") -> list[dict[str, Any]]:
+        """The events as rows of the table ``events``, for who writes them in a transaction of their own."""
+        return [
             {
                 "workspace": self.workspace,
                 "at": e.at,
@@ -52,8 +56,6 @@ class Journal:
             }
             for e in events
         ]
-        with self.engine.begin() as connection:
-            connection.execute(insert(EVENTS), rows)
 
     def _mine(self) -> Select[Any]:
         return select(EVENTS).where(EVENTS.c.workspace == self.workspace)

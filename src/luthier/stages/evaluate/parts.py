@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from luthier.core.errors import JobFailed, LuthierError, from_json
+from luthier.core.errors import KILLED, JobFailed, LuthierError, from_json
 from luthier.core.events import StageProgressed
 from luthier.core.job import Job
 from luthier.core.ports import Emit
@@ -135,6 +135,7 @@ class Parts:
         return JobFailed(
             f"evaluate, {name}: the process ended with {code}" + (f": {tail[0]}" if tail else ""),
             "start the same command again: finished parts are kept; if it was killed for memory, close other programs first",
+            KILLED if code < 0 else "error",
         )
 
     def _say(self) -> None:

@@ -13,37 +13,40 @@ WINDOW_ROWS = 16384
 """Items are sorted by length inside windows of this many rows of the shuffled order."""
 
 
-def epoch_batches(lengths: Any, budget: int, seed: int, epoch: int) -> list[Any]:
-    """Arrays of item numbers, each item once; ``rows * longest <= budget`` (or one row). ``lengths`` [items] int in tokens."""
+def epoch_batches(lengths: Any, budget: int, seed: int, epoch: int, rows: int = 0) -> list[Any]:
+    """Arrays of item numbers, each item once; ``rows * longest <= budget`` (or one row). ``lengths`` [items] int in tokens.
+
+    ``rows``, where it is given, decides instead of the budget: so many in each batch.
+    """
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(lengths))
     batches: list[Any] = []
     for start in range(0, len(order), WINDOW_ROWS):
-        batches += _window(order[start : start + WINDOW_ROWS], lengths, budget)
+        batches += _window(order[start : start + WINDOW_ROWS], lengths, budget, rows)
     return [batches[number] for number in rng.permutation(len(batches))]
 
 
-def _window(rows: Any, lengths: Any, budget: int) -> list[Any]:
+def _window(rows: Any, lengths: Any, budget: int, most: int = 0) -> list[Any]:
     """Full batches of one exact length (no padding, no mask); what is left over is packed with its neighbours in length."""
     rows = rows[np.argsort(lengths[rows], kind="stable")]
     full: list[Any] = []
     rest: list[Any] = []
     values, starts = np.unique(lengths[rows], return_index=True)
     for value, start, end in zip(values, starts, [*starts[1:], len(rows)], strict=True):
-        fits = max(1, budget // max(1, int(value)))
+        fits = most or max(1, budget // max(1, int(value)))
         whole = (end - start) // fits * fits
         full += [rows[at : at + fits] for at in range(start, start + whole, fits)]
         rest += list(rows[start + whole : end])
-    return full + _packed(rest, lengths, budget)
+    return full + _packed(rest, lengths, budget, most)
 
 
-def _packed(rows: Sequence[Any], lengths: Any, budget: int) -> list[Any]:
-    """Rows in order of length, longest first, cut so that no batch passes the budget."""
+def _packed(rows: Sequence[Any], lengths: Any, budget: int, most: int) -> list[Any]:
+    """Rows in order of length, longest first, cut so that no batch passes the budget (or, where that is given, ``most`` rows)."""
     batches: list[Any] = []
     batch: list[Any] = []
     longest = 1
     for row in reversed(rows):
-        if batch and (len(batch) + 1) * longest > budget:
+        if batch and (len(batch) >= most if most else (len(batch) + 1) * longest > budget):
             batches.append(np.array(batch))
             batch = []
         if not batch:
@@ -67,6 +70,7 @@ class Course:
     budget: int
     seed: int
     ends: tuple[int, ...]
+    rows: int = 0
 
     @property
     def steps(self) -> int:
@@ -83,17 +87,20 @@ class Course:
 
     def batches(self, epoch: int) -> list[Any]:
         """The epoch's batches in order."""
-        return epoch_batches(self.lengths, self.budget, self.seed, epoch)
+        return epoch_batches(self.lengths, self.budget, self.seed, epoch, self.rows)
 
 
-def course(lengths: Any, budget: int, seed: int, epochs: float, max_steps: int = 0) -> Course:
-    """Plans every batch of ``epochs`` epochs (a fraction trains on a part of the last), at most ``max_steps`` steps when that is given."""
+def course(lengths: Any, budget: int, seed: int, epochs: float, max_steps: int = 0, rows: int = 0) -> Course:
+    """Plans every batch of ``epochs`` epochs (a fraction trains on a part of the last), at most ``max_steps`` steps when that is given.
+
+    ``rows``: so many in each batch, whatever the budget (0: as many as it holds).
+    """
     ends: list[int] = []
     at = 0
     for epoch in range(math.ceil(epochs)):
-        count = len(epoch_batches(lengths, budget, seed, epoch))
+        count = len(epoch_batches(lengths, budget, seed, epoch, rows))
         at += max(1, round(count * min(1.0, epochs - epoch)))
         ends.append(min(at, max_steps) if max_steps else at)
         if max_steps and at >= max_steps:
             break
-    return Course(lengths, budget, seed, tuple(ends))
+    return Course(lengths, budget, seed, tuple(ends), rows)

@@ -117,7 +117,7 @@ class Checkpoints:
 
     def _remove(self, place: Path) -> None:
         """Out of the way first, so that a kill in the middle leaves nothing that looks like a checkpoint."""
-        aside = self.folder / f"{files.ASIDE}{os.getpid()}-{time.time_ns()}-{place.name}"
+        aside = files.aside_of(place)
         place.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
 

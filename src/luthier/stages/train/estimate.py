@@ -54,7 +54,7 @@ def estimate(
     """``cached``: the features are on the disk already; ``state_bytes``, ``model_bytes``: of one checkpoint and of the saved model."""
     plan = request.plan
     lengths = lengths_of(request.task, request.train, pooled=pooled)
-    planned = course(lengths, plan.batch_tokens, request.seed, plan.epochs, request.max_steps)
+    planned = course(lengths, plan.batch_tokens, request.seed, plan.epochs, request.max_steps, plan.batch_rows)
     first = planned.batches(0)
     positions = float(np.mean([len(numbers) * int(lengths[numbers].max()) for numbers in first]))
     steps_s = planned.steps * (machine.step_s + positions * machine.token_s)

@@ -90,7 +90,8 @@ class _Loop:
         self.resumed_at = 0
         self.lengths = lengths_of(self.task, self.train_items, pooled=self.pooled)
         self.token_counts = lengths_of(self.task, self.train_items)
-        self.course: Course = course(self.lengths, self.plan.batch_tokens, request.seed, self.plan.epochs, request.max_steps)
+        most = (request.max_steps, self.plan.batch_rows)
+        self.course: Course = course(self.lengths, self.plan.batch_tokens, request.seed, self.plan.epochs, *most)
         self.weights = self._class_weights()
         self.rows = word_table.put_in(self.model)
         self.optimizer = AdamW(self.model, self.rows, self.plan)
@@ -266,10 +267,16 @@ class _Loop:
         if progress.step == self.course.ends[epoch]:
             started = time.perf_counter()
             figures = self._validate(epoch)
-            if self.plan.keep_checkpoints and epoch >= len(self.course.ends) - self.plan.keep_checkpoints:
+            if self._may_be_one_of_the_last(epoch):
                 with self._averaged():
                     self._keep(figures)
             progress.seconds += time.perf_counter() - started
+
+    def _may_be_one_of_the_last(self, epoch: int) -> bool:
+        """Whether the model of this epoch may be one of those to keep; who keeps them lets the older ones go."""
+        kept, patience = self.plan.keep_checkpoints, self.plan.patience
+        early = bool(patience) and self.progress.epochs_without_gain + kept >= patience
+        return bool(kept) and (early or epoch >= len(self.course.ends) - kept)
 
     def _epoch_now(self, epoch: int) -> float:
         start, end = self.course.start_of(epoch), self.course.ends[epoch]

@@ -87,6 +87,7 @@ def _key(request: FitRequest) -> str:
         plan.lora_rank,
         plan.lora_targets,
         plan.batch_tokens,
+        plan.batch_rows,
         plan.threads,
         plan.precision,
         plan.device,
@@ -173,7 +174,7 @@ class _Trial:
     def _samples(self) -> list[list[Item]]:
         """Batches spread over the lengths that the first epoch holds, the warm-up first run outside the clock."""
         lengths = lengths_of(self.task, self.request.train, pooled=self.pooled)
-        batches = course(lengths, self.plan.batch_tokens, self.request.seed, 1).batches(0)
+        batches = course(lengths, self.plan.batch_tokens, self.request.seed, 1, rows=self.plan.batch_rows).batches(0)
         batches.sort(key=lambda numbers: (len(numbers) * int(lengths[numbers].max()), int(lengths[numbers].max())))
         picked = [batches[int(at)] for at in np.linspace(0, len(batches) - 1, min(SAMPLES, len(batches)))]
         return [self._with_hidden([self.request.train[n] for n in numbers]) for numbers in picked]
