@@ -11,6 +11,7 @@ from sqlalchemy import insert, select, update
 from luthier.app import file_checking, file_rows, files
 from luthier.app.file_names import clean_filename
 from luthier.app.files import Files
+from luthier.core import registry
 from luthier.core.errors import Conflict, Damaged, InputError, NoSpace, QuotaExceeded, UnknownName
 from luthier.store.tables import FILES, TUNINGS, WORKSPACES
 from luthier.store.workspace import Workspace
@@ -244,7 +245,7 @@ def test_a_living_checkers_file_is_left_and_a_killed_ones_taken(store, large):
     with pytest.raises(Conflict, match="is being checked"):
         store.check(large.id)
     with store.rows.engine.begin() as connection:
-        connection.execute(update(FILES).values(lease_owner=f"{file_rows.owner().split(':')[0]}:999999999:1"))
+        connection.execute(update(FILES).values(lease_owner=f"{file_rows.owner().split(':')[0]}:here:999999999:1"))
     assert store.check_pending() == 1
     assert not store.rows.change(claimed, {"status": "error"})
     assert store.get(large.id).status == "processed"
@@ -351,6 +352,41 @@ def test_the_loss_mask_says_what_is_learned(store):
     assert mask["rows"][0]["messages"][1]["tokens"] == 125
     assert (mask["total_rows"], mask["trainable_tokens"], mask["estimated"]) == (30, 90, False)
     assert mask["trainable_tokens"] == store.facts(info.id)["trainable_tokens"]
+
+
+def _trained(mask):
+    return [[message["trained"] for message in row["messages"]] for row in mask["rows"]]
+
+
+def test_the_loss_mask_of_labels_shows_the_one_message_that_a_classifier_learns(store):
+    said = [("assistant", "hi"), ("user", "my card"), ("assistant", "{label}"), ("user", "thanks"), ("assistant", "you are welcome")]
+    weights = {4: 0}
+    rows = []
+    for label in ("card", "refund") * 10:
+        messages = [{"role": role, "content": text.format(label=label)} for role, text in said]
+        rows.append({"messages": [one | ({"weight": weights[n]} if n in weights else {}) for n, one in enumerate(messages)]})
+    info = store.create("t.jsonl", "fine-tune", [b"".join(json.dumps(row).encode() + b"\n" for row in rows)])
+    assert store.facts(info.id)["labels"] == ["card", "refund"], "the last reply of weight 1"
+    mask = store.loss_mask(info.id, limit=1)
+    assert (mask["task"], mask["rows"][0]["label"]) == ("text-classification", 2)
+    assert _trained(mask) == [[False, False, True, False, False]]
+    assert mask["trainable_tokens"] == 10 * (1 + 2)
+    writer = store.loss_mask(info.id, limit=1, architecture="decoder")
+    assert (writer["task"], writer["rows"][0]["label"]) == ("chat", None)
+    assert _trained(writer) == [[True, False, True, False, False]]
+    assert [row.values["label"] for row in registry.get("formats", "openai-chat").rows(store.path(info.id))][:2] == ["card", "refund"]
+
+
+def test_the_loss_mask_of_free_replies_has_no_label(store):
+    info = store.create("t.jsonl", "fine-tune", [lines(12, reply=[f"answer {n}" for n in range(12)])])
+    mask = store.loss_mask(info.id, limit=1)
+    assert (mask["task"], mask["rows"][0]["label"], _trained(mask)) == ("chat", None, [[False, True]])
+
+
+def test_the_loss_mask_of_prompts_and_completions(store):
+    rows = b"".join(b'{"prompt": "message %d", "completion": " %s"}\n' % (n, b"ab"[n % 2 : n % 2 + 1]) for n in range(12))
+    mask = store.loss_mask(store.create("t.jsonl", "fine-tune", [rows]).id, limit=1)
+    assert (mask["task"], mask["rows"][0]["label"], _trained(mask)) == ("text-classification", 1, [[False, True]])
 
 
 def test_the_loss_mask_of_a_large_file_is_estimated(store, monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -164,13 +163,17 @@ def test_a_heartbeat_keeps_the_lease(leases: Leases, monkeypatch: pytest.MonkeyP
 
 
 def test_an_owner_is_gone_only_when_that_surely_is_so() -> None:
-    host, pid = socket.gethostname(), os.getpid()
+    machine, host, pid, started = owner().split(":")
+    assert host == socket.gethostname()
     assert not gone(owner())
-    assert gone(f"{host}:{pid}:1"), "the same process id, started at another time, is another process"
-    assert not gone(f"another-{host}:{pid}:1"), "nothing is known of processes elsewhere"
+    assert gone(f"{machine}:{host}:{pid}:{int(started) - 1}"), "the same process id, started at another time, is another process"
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    assert gone(f"{host}:{ended.pid}:{time.time():.0f}")
+    assert gone(f"{machine}:{host}:{ended.pid}:{started}")
+    for elsewhere in ("000000000000", host, ""):
+        assert not gone(f"{elsewhere}:{host}:{ended.pid}:{started}"), "another machine, or a container, of the same name"
+    assert not gone(f"{host}:{ended.pid}:1"), "an owner as an older Luthier wrote it: by time alone"
+    assert not gone("")
 
 
 def test_jobs_are_listed_by_run(leases: Leases) -> None:

@@ -10,11 +10,12 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from luthier.core.errors import Damaged, NoSpace, UnsafeFile
-from luthier.store import files
+from luthier.store import files, processes
 
 HALF_A_FILE = """
 import sys, time
@@ -253,18 +254,39 @@ def test_a_folder_that_is_there_is_not_replaced(tmp_path: Path) -> None:
     assert names(tmp_path) == ["model"]
 
 
+def _aside(mark: Any, name: str) -> str:
+    return f"{files.ASIDE}{mark}-0123abcd-{name}"
+
+
 def test_sweeping_takes_only_what_writers_left(tmp_path: Path) -> None:
     for name in ("a.txt", "aside", ".hidden", f"b{files.ASIDE}1"):
         (tmp_path / name).touch()
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    (tmp_path / f"{files.ASIDE}{dead.pid}-abc-model").mkdir()
-    (tmp_path / f"{files.ASIDE}{dead.pid}-abc-model" / "weights").touch()
-    (tmp_path / f"{files.ASIDE}strange").touch()
-    (tmp_path / f"{files.ASIDE}{os.getppid()}-abc-b.txt").touch()
+    model = tmp_path / _aside(processes.mark()._replace(pid=dead.pid), "model")
+    model.mkdir()
+    (model / "weights").touch()
+    (tmp_path / _aside(processes.mark()._replace(started=1), "a-number-that-came-again")).touch()
+    parent = _aside(processes.mark()._replace(pid=os.getppid(), started=processes._started(os.getppid())), "b.txt")
+    (tmp_path / parent).touch()
     assert files.sweep(tmp_path) == 2
-    assert names(tmp_path) == sorted(["a.txt", "aside", ".hidden", f"b{files.ASIDE}1", f"{files.ASIDE}{os.getppid()}-abc-b.txt"])
+    assert names(tmp_path) == sorted(["a.txt", "aside", ".hidden", f"b{files.ASIDE}1", parent])
     assert files.sweep(tmp_path / "none") == 0
+
+
+@pytest.mark.parametrize("mark", ["000000000000-4194304-1", "4194304", "strange"])
+def test_of_a_writer_on_another_machine_only_time_tells_whether_it_is_gone(tmp_path: Path, mark: str) -> None:
+    """The folder is shared; the number of the writer is one that no process here has."""
+    folder, old = tmp_path / _aside(mark, "model"), time.time() - files.UNKNOWN_S - 60
+    files.write_text(folder / "weights", "half")
+    for path in (folder / "weights", folder):
+        assert files.sweep(tmp_path) == 0, "it may be at work"
+        os.utime(path, (old, old))
+    os.utime(folder, (time.time(), time.time()))
+    os.utime(folder / "weights", (old, old))
+    assert files.sweep(tmp_path) == 0
+    os.utime(folder, (old, old))
+    assert files.sweep(tmp_path) == 1
 
 
 @pytest.fixture
@@ -340,7 +362,7 @@ def test_a_path_with_a_nul_is_refused(tmp_path: Path) -> None:
 
 def test_sweeping_leaves_what_this_process_is_writing(tmp_path: Path) -> None:
     """A server sweeps while another of its threads writes; a killed writer may have had this process's number."""
-    (tmp_path / f"{files.ASIDE}{os.getpid()}-abc-left-over").touch()
+    (tmp_path / _aside(processes.mark(), "left-over")).touch()
     with files.written_aside(tmp_path / "a.txt") as file, files.folder_aside(tmp_path / "model") as folder:
         file.write_text("a")
         files.write_text(folder / "b.txt", "b")

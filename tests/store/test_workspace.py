@@ -12,7 +12,8 @@ from sqlalchemy import text
 
 from luthier.core.errors import InputError
 from luthier.core.events import NoteSaid
-from luthier.store import files
+from luthier.store import files, processes
+from luthier.store import workspace as module
 from luthier.store.database import connect
 from luthier.store.workspace import Workspace
 
@@ -84,12 +85,25 @@ def test_sweeping_removes_what_killed_writers_left_and_nothing_else(tmp_path: Pa
     dead.wait()
     folders = (workspace.home, workspace.work, workspace.cache, workspace.cache / "features", workspace.artifacts.root)
     for folder in folders:
-        (folder / f"{files.ASIDE}{dead.pid}-abc-x").mkdir(parents=True)
+        (folder / f"{files.ASIDE}{processes.mark()._replace(pid=dead.pid)}-abc-x").mkdir(parents=True)
         files.write_text(folder / "kept" / "a.txt", "a")
     assert workspace.sweep() == 5
     assert workspace.sweep() == 0
     for folder in folders:
         assert (folder / "kept" / "a.txt").is_file()
+
+
+def test_each_job_asks_for_a_sweep_and_one_an_hour_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace, swept = Workspace(tmp_path / "home"), []
+    monkeypatch.setattr(Workspace, "sweep", lambda self: swept.append(self.home))
+    for _ in range(3):
+        workspace.sweep_sometimes()
+    Workspace(tmp_path / "home").sweep_sometimes()
+    Workspace(tmp_path / "home", "blue").sweep_sometimes()
+    assert swept == [workspace.home, workspace.home / "workspaces" / "blue"]
+    monkeypatch.setattr(module, "SWEEP_S", 0.0)
+    workspace.sweep_sometimes()
+    assert len(swept) == 3
 
 
 def test_opening_a_workspace_loads_no_database_library(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ of this machine that is gone; so a killed runner can be started again at once.
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import socket
 import threading
@@ -15,21 +14,21 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
 from sqlalchemy import ColumnElement, Engine, and_, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from luthier.core.errors import Conflict
 from luthier.core.job import State, may_move
+from luthier.store import processes
 from luthier.store.tables import JOBS
 
 LEASE_S = 30.0
 
 
 def owner() -> str:
-    """This process: host, process id and when it started (so that a reused id is not mistaken)."""
-    pid = os.getpid()
-    return f"{socket.gethostname()}:{pid}:{psutil.Process(pid).create_time():.0f}"
+    """This process: its machine (``store.processes``), that machine's name for people to read, its number, and when it was started."""
+    me = processes.mark()
+    return f"{me.machine}:{socket.gethostname()}:{me.pid}:{me.started}"
 
 
 def host_of(name: str) -> str:
@@ -38,16 +37,9 @@ def host_of(name: str) -> str:
 
 
 def gone(name: str) -> bool:
-    """Whether the owner is a process of this machine that runs no more."""
-    host, _, rest = name.partition(":")
-    pid, _, started = rest.partition(":")
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        process = psutil.Process(int(pid))
-        return f"{process.create_time():.0f}" != started or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+    """Whether the owner is a process of this machine that runs no more. Another machine may have the same name: it is not mistaken."""
+    machine, *_, pid, started = name.split(":") if name.count(":") == 3 else ("", "", "")
+    return pid.isdigit() and started.isdigit() and processes.gone(processes.Mark(machine, int(pid), int(started)))
 
 
 def _taken(stage: str, run: str) -> Conflict:

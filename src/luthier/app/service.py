@@ -128,7 +128,7 @@ class Service:
 
     @cached_property
     def _runner(self) -> Runner:
-        self.workspace.sweep()
+        self.workspace.sweep_sometimes()
         return Runner(self.workspace, self.leases, self.emit)
 
     def emit(self, event: Event) -> None:

@@ -9,14 +9,19 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from luthier.core.errors import Damaged, NoSpace, UnsafeFile
+from luthier.store import processes
 
 ASIDE = ".aside-"
 """Names that begin so are half-finished work; ``sweep`` removes them when their writer is gone."""
+
+UNKNOWN_S = 48 * 3600.0
+"""What a writer of another machine left, of which nobody here can say whether it is gone, is kept so long after it was last written to."""
 
 _LIVING: set[str] = set()
 """Names of the half-finished work that this process is at, perhaps in another thread; ``sweep`` leaves it."""
@@ -65,7 +70,7 @@ def sync_tree(folder: Path) -> None:
 
 def aside_of(path: Path) -> Path:
     """A new name beside ``path`` for what is half-finished or on its way out."""
-    return path.with_name(f"{ASIDE}{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
+    return path.with_name(f"{ASIDE}{processes.mark()}-{secrets.token_hex(4)}-{path.name}")
 
 
 @contextlib.contextmanager
@@ -158,27 +163,31 @@ def folder_aside(folder: Path) -> Iterator[Path]:
             _LIVING.discard(aside.name)
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def sweep(folder: Path) -> int:
     """Removes what killed writers left behind directly in ``folder``; how many things."""
     removed = 0
     for path in folder.glob(f"{ASIDE}*"):
-        pid = path.name.removeprefix(ASIDE).split("-", 1)[0]
-        # A killed writer may have had the number that this process has now: what is really ours is in the set.
-        if path.name in _LIVING or (pid.isdigit() and _alive(int(pid)) and int(pid) != os.getpid()):
+        if path.name in _LIVING or not _left(path):
             continue
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
         removed += 1
     return removed
+
+
+def _left(path: Path) -> bool:
+    """Whether the writer of half-finished work is gone; what is really this process's is in ``_LIVING``."""
+    writer = processes.read(path.name.removeprefix(ASIDE))
+    if writer is not None and writer.machine == processes.machine():
+        return writer == processes.mark() or processes.gone(writer)
+    return _last_written(path) < time.time() - UNKNOWN_S
+
+
+def _last_written(path: Path) -> float:
+    """When anything of it was; now, if it is being moved under our eyes."""
+    try:
+        return max(one.stat().st_mtime for one in [path, *path.rglob("*")])
+    except OSError:
+        return time.time()
 
 
 def inside(folder: Path, name: str) -> Path:

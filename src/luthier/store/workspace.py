@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 
 DEFAULT = "default"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+
+SWEEP_S = 3600.0
+_SWEPT: dict[Path, float] = {}
+"""When this process last swept a home."""
 
 
 def check_name(name: str) -> None:
@@ -90,3 +95,10 @@ class Workspace:
         """Removes what killed writers left; how many things."""
         places = (self.home, self.work, self.cache, self.cache / "features", self.root / "cache" / "blobs", self.artifacts.root)
         return sum(files.sweep(folder) for folder in places)
+
+    def sweep_sometimes(self) -> None:
+        """The same, once an hour in a process: it looks into every folder of the home, and each job would ask for it."""
+        now = time.monotonic()
+        if now - _SWEPT.get(self.home, now - SWEEP_S) >= SWEEP_S:
+            _SWEPT[self.home] = now
+            self.sweep()

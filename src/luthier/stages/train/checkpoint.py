@@ -8,7 +8,6 @@ validation so far. The newest two and the best that they name are kept.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import time
 from collections.abc import Iterator
