@@ -239,6 +239,10 @@ def test_the_loss_mask(client):
     mask = client.get(f"/api/v1/files/{file}/loss-mask?limit=1").json()
     assert mask["rows"][0]["messages"][1] == {"role": "assistant", "trained": True, "text": "a", "tokens": 1}
     assert (mask["trainable_tokens"], mask["total_rows"]) == (12, 12)
+    assert (mask["task"], mask["rows"][0]["label"]) == ("text-classification", 1)
+    counted = client.get(f"/api/v1/files/{file}/loss-mask?limit=1&model=all-minilm-l6-v2").json()
+    assert counted["rows"][0]["messages"][1]["tokens"] == 1, "without the padding that the model's own tokenizer has"
+    assert counted["rows"][0]["label"] == 1
     refused(client.get(f"/api/v1/files/{file}/loss-mask?model=no-such"), 404)
     refused(client.get(f"/api/v1/files/{file}/loss-mask?model=/etc"), 404)
     refused(client.get(f"/api/v1/files/{file}/loss-mask?limit=0"))

@@ -53,5 +53,10 @@ def test_a_task_can_be_named(monkeypatch: Any) -> None:
         decide(LABELS, BERT, wanted="poetry")
 
 
+def test_rows_without_a_question_train_no_classifier() -> None:
+    with pytest.raises(SpecError, match="3 rows have no text of the user"):
+        decide(LABELS | {"reply": "text", "unasked_rows": 3}, BERT, wanted="text-classification")
+
+
 def test_the_rules_are_written_down() -> None:
     assert len(RULES) == 5

@@ -59,6 +59,36 @@ def test_chat_with_labels(checked):
     assert facts["tokens"] > facts["trainable_tokens"]
 
 
+def test_a_chat_without_a_question_is_refused_where_the_replies_are_labels(checked):
+    rows = [chat(f"message {n}", label) for n in range(6) for label in ("refund", "parcel")]
+    silent = {"messages": [{"role": "system", "content": "be kind"}, {"role": "assistant", "content": "refund"}]}
+    late = {"messages": [{"role": "assistant", "content": "refund"}, {"role": "user", "content": "where?"}]}
+    verdict = checked([*rows, silent, rows[0], late])
+    assert not verdict.facts
+    assert verdict.details == "; ".join(
+        f"line {line}: messages there is no text of the user before the reply that is the label: "
+        "add a message with role 'user': it is what the classifier reads"
+        for line in (13, 15)
+    )
+    assert "line 2: messages" in checked([rows[0], silent, "{", *rows]).details, "with the other faults"
+    many = checked([silent] * 30 + rows)
+    assert (many.bad_rows, len(many.problems)) == (30, 20)
+    completions = [{"prompt": f"p{n}" if n else " ", "completion": f" {'ab'[n % 2]}"} for n in range(10)]
+    assert checked(completions).details == "line 1: prompt is empty: write what the classifier reads"
+
+
+def test_a_writer_may_begin_a_chat(checked):
+    rows = [{"messages": [{"role": "assistant", "content": f"Good morning, number {n}!"}]} for n in range(10)]
+    facts = checked(rows).facts
+    assert (facts["reply"], facts["unasked_rows"]) == ("text", 10)
+
+
+def test_the_label_is_the_last_reply_that_is_learned(checked):
+    closing = [{"role": "user", "content": "thanks"}, {"role": "assistant", "content": "bye", "weight": 0}]
+    rows = [{"messages": chat(f"message {n}", "ab"[n % 2])["messages"] + closing} for n in range(12)]
+    assert checked(rows).facts["label_counts"] == {"a": 6, "b": 6}
+
+
 @pytest.mark.parametrize(
     ("replies", "found"),
     [

@@ -207,7 +207,32 @@ def test_what_was_said_after_the_last_reply_is_no_part_of_the_question(tmp_path:
     found = rows("openai-chat", path)
     assert [row.values["text"] for row in found[:2]] == ["my card is lost", "hi\nmy card"]  # type: ignore[union-attr]
     assert isinstance(found[2], BadRow)
-    assert "before the last reply" in found[2].reason
+    assert "before the reply that is the label" in found[2].reason
+
+
+def test_the_label_is_the_last_reply_that_is_learned(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    user, reply, thanks = {"role": "user", "content": "my card"}, {"role": "assistant", "content": "card"}, {"role": "user", "content": "bye"}
+    closing = {"role": "assistant", "content": "you are welcome"}
+    chats = [
+        [user, reply | {"weight": 1}, thanks, closing | {"weight": 0}],
+        [user, reply | {"weight": None}, thanks, closing],
+        [user, reply | {"weight": 0}],
+        [user, reply | {"weight": 0.5}],
+        [{"role": "assistant", "content": "hello"}, user | {"content": "  "}, reply],
+        [user, {"role": "assistant", "content": None, "refusal": "no"}],
+        [user, {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}],
+    ]
+    path.write_text("\n".join(json.dumps({"messages": chat}) for chat in chats))
+    found = rows("openai-chat", path)
+    assert found[0].values == {"text": "my card", "label": "card"}  # type: ignore[union-attr]
+    assert found[1].values == {"text": "my card\nbye", "label": "you are welcome"}  # type: ignore[union-attr]
+    assert found[2:5] == [
+        BadRow(3, "messages", "every message of the assistant has weight 0", "give the label weight 1, or leave the weights out"),
+        BadRow(4, "messages[1].weight", "is 0.5", "use 0 (read only) or 1 (learn)"),
+        BadRow(5, "messages", "there is no text of the user before the reply that is the label", "add a message with role 'user'"),
+    ]
+    assert [row.values["label"] for row in found[5:]] == ["no", "no"]  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(("part", "text"), [(None, "hi\n"), (5, ""), (["a"], "")])

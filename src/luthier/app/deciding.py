@@ -35,6 +35,9 @@ def decide(facts: dict[str, Any], card: ModelCard, *, method: str = "supervised"
     if method != "supervised" or kind in ("preference", "reinforcement"):
         _refuse_method(kind, method)
     if wanted:
+        if wanted == CLASSIFIER and facts.get("unasked_rows"):
+            reason = f"{facts['unasked_rows']} rows have no text of the user before the reply that is the label"
+            raise SpecError("training_file", reason, "add a message with role 'user' to each: it is what a classifier reads")
         return Decision(_registered(wanted), "the request names it", _data(kind))
     if kind == "table":
         return Decision(_fits(CLASSIFIER, card, "the file is a table"), RULES[0], {})

@@ -138,8 +138,10 @@ class Gathered:
         self.columns: dict[str, None] = {}
         self.texts = False
         self.census = ReplyCensus()
+        self.unasked: list[int] = []
+        self.unasked_rows = 0
 
-    def take(self, values: dict[str, Any]) -> None:
+    def take(self, values: dict[str, Any], line: int = 0) -> None:
         """Checks a row by the kind of the file (which the first row decides) and counts it; raises ``RowError``."""
         kind = self.kind or row_rules.kind_of(values)
         row = row_rules.check(values, kind)
@@ -149,6 +151,9 @@ class Gathered:
         self.trained += tokens(row.replies, trained=True)
         if kind in ("chat", "completion"):
             self.census.add(row.reply)
+            if not row.asked:
+                self.unasked_rows += 1
+                self.unasked += [line] if len(self.unasked) < MOST_NAMED else []
         if kind == "table":
             self._columns(values)
 
@@ -173,7 +178,7 @@ class Gathered:
         if trained:
             made |= {"trainable_rows": trained, "trainable_tokens": self.trained}
         if self.kind in ("chat", "completion"):
-            made |= self.census.facts()
+            made |= self.census.facts() | ({"unasked_rows": self.unasked_rows} if self.unasked_rows else {})
         return made | ({"columns": [_CONTROL.sub(" ", name)[:100] for name in self.columns]} if self.columns else {})
 
 
@@ -182,11 +187,23 @@ def _check_jsonl(path: Path, verdict: Verdict, beat: Beat) -> None:
     for line in jsonl_lines.lines(path):
         beat()
         try:
-            gathered.take(jsonl_lines.parse(line.data))
+            gathered.take(jsonl_lines.parse(line.data), line.number)
         except RowError as error:
             verdict.refuse(line.number, error)
+    if gathered.unasked and gathered.census.facts()["reply"] == "labels":
+        _refuse_unasked(gathered, verdict)
     if verdict.good:
         verdict.facts = gathered.facts() | {"format": "openai-chat" if gathered.kind == "chat" else "jsonl"}
+
+
+def _refuse_unasked(gathered: Gathered, verdict: Verdict) -> None:
+    """What trains a classifier must give it something to read. A writer may begin a chat: OpenAI's rules ask for no user's message."""
+    chat = gathered.kind == "chat"
+    reason = "there is no text of the user before the reply that is the label" if chat else "is empty"
+    remedy = "add a message with role 'user': it is what the classifier reads" if chat else "write what the classifier reads"
+    for line in gathered.unasked:
+        verdict.refuse(line, RowError("messages" if chat else "prompt", reason, remedy))
+    verdict.bad_rows += gathered.unasked_rows - len(gathered.unasked)
 
 
 # -- tables ---------------------------------------------------------------------------------------------------------------

@@ -158,12 +158,15 @@ class Files:
             raise Conflict(f"{identity} is not masked yet", "ask again when its status is processed")
         return info
 
-    def loss_mask(self, identity: str, tokenizer_folder: Path | None = None, limit: int = 20) -> dict[str, Any]:
-        """Which messages of a file are trained (``app.loss_mask``)."""
+    def loss_mask(
+        self, identity: str, tokenizer_folder: Path | None = None, limit: int = 20, architecture: str = ""
+    ) -> dict[str, Any]:
+        """Which messages of a file are trained (``app.loss_mask``); ``architecture`` is the model's, where one is meant."""
         info = self._readable(identity)
         if info.status == "error":
             raise InputError(f"{identity} is not valid: {info.status_details}", "correct these rows and upload the file again")
-        return {"file": identity} | loss_mask(self.blobs.local(info.blob), tokenizer_folder, limit)
+        path = self.blobs.local(info.blob)
+        return {"file": identity} | loss_mask(path, tokenizer_folder, limit, facts=info.facts, architecture=architecture)
 
     # -- check, delete, expire --------------------------------------------------------------------------------------
 

@@ -31,10 +31,14 @@ _NAMES: dict[str, str] = {
 
 
 class Row(NamedTuple):
-    """What a row comes to: its messages, and ``reply``, the text that a classifier would answer ("" where it is none)."""
+    """What a row comes to: its messages; ``reply``, the text that a classifier would answer ("" where it is none); ``label``, which of
+    the messages that is; ``asked``: whether there is a text before it that a classifier could read.
+    """
 
     replies: list[Reply]
     reply: str
+    label: int | None = None
+    asked: bool = True
 
 
 def kind_of(row: dict[str, Any]) -> Kind:
@@ -96,7 +100,9 @@ def _chat(row: dict[str, Any]) -> Row:
         raise RowError("messages", "there is no message of the assistant", "add one: it is what the model learns to say")
     if not any(reply.trained for reply in spoken):
         raise RowError("messages", "every message of the assistant has weight 0", "give one of them weight 1, or leave the weights out")
-    return Row(replies, spoken[-1].text.strip())
+    label = max(number for number, reply in enumerate(replies) if reply.trained)
+    asked = any(reply.role == "user" and reply.text.strip() for reply in replies[:label])
+    return Row(replies, replies[label].text.strip(), label, asked)
 
 
 def _refuse_second_kind(row: dict[str, Any], kind: Kind) -> None:
@@ -139,7 +145,8 @@ def _completion(row: dict[str, Any]) -> Row:
             raise RowError(key, f"is {a_kind(row[key])}, not text", "write a text")
         if not row[key].strip() and key == "completion":
             raise RowError(key, "is empty", "write what the model should answer")
-    return Row([Reply("prompt", row["prompt"], False), Reply("completion", row["completion"], True)], row["completion"].strip())
+    replies = [Reply("prompt", row["prompt"], False), Reply("completion", row["completion"], True)]
+    return Row(replies, row["completion"].strip(), 1, bool(row["prompt"].strip()))
 
 
 def _reinforcement(row: dict[str, Any]) -> Row:

@@ -1,4 +1,6 @@
-"""OpenAI chat JSONL: ``{"messages": [...]}`` a line; the text is what the user said, the label is the assistant's last reply."""
+"""OpenAI chat JSONL: ``{"messages": [...]}`` a line; the text is what the user said, the label the assistant's last reply that is learned
+(its ``weight`` is not 0).
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,11 @@ ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
 
 class Turn(NamedTuple):
-    """One message: who said it, and its text."""
+    """One message: who said it, its text, and whether it is the assistant's and learned (its weight is not 0)."""
 
     role: str
     text: str
+    trained: bool = False
 
 
 def turns(messages: Any, *, text_only: bool = False) -> list[Turn]:
@@ -37,7 +40,8 @@ def turns(messages: Any, *, text_only: bool = False) -> list[Turn]:
         if role not in ROLES:
             near = difflib.get_close_matches(str(role), ROLES, n=1)
             raise RowError(f"{place}.role", f"is {role!r:.80}", f"did you mean {near[0]!r}?" if near else "use system, user or assistant")
-        found.append(Turn(role, _content(message, place, text_only=text_only) if role in ("user", "assistant") else ""))
+        text = _content(message, place, text_only=text_only) if role in ("user", "assistant") else ""
+        found.append(Turn(role, text, role == "assistant" and not text_only and _learned(message, place)))
     return found
 
 
@@ -53,22 +57,20 @@ def asked(messages: Any) -> str:
 
 
 def chat(values: dict[str, Any]) -> dict[str, Any]:
-    """``{text, label, ...other keys}``: the assistant's last reply, and what the user said before it, joined by newlines.
+    """``{text, label, ...other keys}``: the assistant's last reply of weight 1, and what the user said before it, joined by newlines.
 
     The system prompt is dropped, and so is what the user said after that reply: the answer cannot have known it.
     """
-    said: list[str] = []
-    text = reply = ""
-    was_asked = False
-    for turn in turns(values.get("messages")):
-        if turn.role == "user":
-            said.append(turn.text)
-        elif turn.role == "assistant":
-            reply, text, was_asked = turn.text, "\n".join(said), bool(said)
+    found = turns(values.get("messages"))
+    label = max((number for number, turn in enumerate(found) if turn.trained), default=-1)
+    if label < 0 and any(turn.role == "assistant" for turn in found):
+        raise RowError("messages", "every message of the assistant has weight 0", "give the label weight 1, or leave the weights out")
+    reply = found[label].text if label >= 0 else ""
     if not reply.strip():
         raise RowError("messages", "there is no reply of the assistant", "add one with role 'assistant': it is the label")
-    if not was_asked:
-        raise RowError("messages", "there is no message of the user before the last reply", "add one with role 'user'")
+    text = "\n".join(turn.text for turn in found[:label] if turn.role == "user")
+    if not text.strip():
+        raise RowError("messages", "there is no text of the user before the reply that is the label", "add a message with role 'user'")
     return {"text": text, "label": reply.strip()} | {
         key: value for key, value in values.items() if key not in ("messages", "text", "label")
     }
@@ -79,14 +81,23 @@ def _content(message: dict[str, Any], place: str, *, text_only: bool) -> str:
     if isinstance(content, list):
         if text_only:
             _refuse_others(content, place)
-        parts = [part.get("text") for part in content if isinstance(part, dict) and part.get("type") == "text"]
+        kinds = ("text", "refusal") if message.get("role") == "assistant" else ("text",)
+        parts = [part.get(part["type"]) for part in content if isinstance(part, dict) and part.get("type") in kinds]
         odd = next((part for part in parts if part is not None and not isinstance(part, str)), None)
         content = "\n".join(part or "" for part in parts) if odd is None else odd
-    if content is None:
-        return ""
+    if content is None or content == "":
+        refusal = message.get("refusal")
+        return refusal if isinstance(refusal, str) and message.get("role") == "assistant" else ""
     if not isinstance(content, str):
         raise RowError(f"{place}.content", f"is {type(content).__name__}, not text", "write the message as a string")
     return content
+
+
+def _learned(message: dict[str, Any], place: str) -> bool:
+    weight = message.get("weight")
+    if weight is not None and (isinstance(weight, bool) or weight not in (0, 1)):
+        raise RowError(f"{place}.weight", f"is {weight!r:.80}", "use 0 (read only) or 1 (learn)")
+    return weight != 0
 
 
 def _refuse_others(parts: list[Any], place: str) -> None:
