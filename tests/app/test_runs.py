@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,6 +95,27 @@ def test_a_changed_input_file_is_noticed(service: Service, planned: Callable[...
     assert _reused(events) == ["prepare"]
     messages.write_text(messages.read_text() + "one more message,refund\n")
     assert service.prepare(planned()).id != first.id
+
+
+def test_a_machine_with_its_own_copy_of_the_base_goes_on_with_what_was_begun(
+    service: Service, planned: Callable[..., Plan], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: list[Event]
+) -> None:
+    base = tmp_path / "base"
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        files.write_text(base / name, name)
+    monkeypatch.setattr(Service, "_base", lambda self, plan: {"base": str(base)})
+    service.prepare(planned())
+    assert _reused(events) == []
+    shutil.copytree(base, tmp_path / "copy")
+    for path in (tmp_path / "copy").iterdir():
+        os.utime(path, (1, 1))
+    (tmp_path / "copy" / "README.md").write_text("read me")
+    base = tmp_path / "copy"
+    service.prepare(planned())
+    assert _reused(events) == ["prepare"]
+    (base / "model.safetensors").write_text("others, 17 bytes.")
+    service.prepare(planned())
+    assert _reused(events) == ["prepare"]
 
 
 def test_files_are_known_by_content_and_folders_by_listing(tmp_path: Path) -> None:

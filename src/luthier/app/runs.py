@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from luthier.app.leases import Leases
+from luthier.catalog.places import PATTERNS
 from luthier.core import registry
 from luthier.core.errors import InputError, JobFailed, LuthierError, NotPossible, Stopped, from_json
 from luthier.core.events import ArtifactWritten, Event, JobMoved, JobReused, StageFailed, StageFinished
@@ -20,10 +21,13 @@ from luthier.core.job import KINDS, Job, State, job_key
 from luthier.core.plan import Plan, Stage
 from luthier.core.ports import Emit, Handle
 from luthier.core.types import Artifact
-from luthier.store import files
+from luthier.store import contents, files
 from luthier.store.workspace import Workspace
 
 _WORKING_ROOMS = ("core", "store", "tasks", "methods", "metrics", "formats", "runtimes", "baselines", "networks", "catalog")
+
+_BASE = (*PATTERNS, "network.json", "1_Pooling/config.json")
+"""What a training reads of its base model: pages and pictures beside it, which one copy has and another has not, change nothing."""
 
 
 @cache
@@ -78,7 +82,7 @@ class Runner:
         """The artifact of a stage, made now or found. ``others`` are further input folders (``base``, ``current``, ``earlier``)."""
         others = others or {}
         ids = [artifact.id for artifact in parents.values()]
-        known = ids + [f"{kind}={_stamp(Path(folder))}" for kind, folder in sorted(others.items())]
+        known = ids + [f"{kind}={self._content(kind, folder)}" for kind, folder in sorted(others.items())]
         if stage == "prepare":
             known += fingerprints([*plan.data.train, *plan.data.validation, *plan.data.test])
         key = job_key(stage, plan, known, code_version(stage))
@@ -104,6 +108,11 @@ class Runner:
                 self.emit(JobReused(stage=stage, artifact=found.id, path=found.path))
             shutil.rmtree(work, ignore_errors=True)
         return found
+
+    def _content(self, kind: str, folder: str) -> str:
+        """What an input folder holds: the same on the machine that takes a stage over."""
+        patterns = _BASE if kind == "base" else ("*",)
+        return contents.of(Path(folder), patterns, self.workspace.root / "cache" / "contents")
 
     def _do(self, job: Job, token: str) -> Artifact:
         self._heed_stop(job.stage)
@@ -174,11 +183,6 @@ def _outcome(job: Job, ended: list[Event]) -> dict[str, Any]:
     if isinstance(last, StageFailed):
         raise from_json(last.error)
     raise JobFailed(f"{job.stage}: the executor reported no end")
-
-
-def _stamp(folder: Path) -> str:
-    """What a base model's folder holds, without reading 100 MB again each time: names, sizes, times."""
-    return _listing([p for p in sorted(folder.glob("*")) if p.is_file() and p.name != "manifest.json"])
 
 
 def _listing(paths: Sequence[Path]) -> str:
