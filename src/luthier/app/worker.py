@@ -86,9 +86,10 @@ class Worker:
     def _look(self) -> bool:
         """Takes every job that this machine carries now; whether nothing waits."""
         now = time.monotonic()
-        waiting = [row for row in self.tunings.waiting(self._active) if self._later.get(row["id"], 0.0) <= now]
+        found = self.tunings.waiting(self._active)
+        waiting = [row for row in found if self._later.get(row["id"], 0.0) <= now]
         if not waiting:
-            return not self.tunings.unchecked()
+            return not found and not self.tunings.unchecked()
         running = [row["needs"] for row in self.tunings.running_here()]
         for row in waiting:
             if self.capacity.carries(row["needs"], running) and self._allowed(row):
