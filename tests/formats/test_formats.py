@@ -212,7 +212,8 @@ def test_what_was_said_after_the_last_reply_is_no_part_of_the_question(tmp_path:
 
 def test_the_label_is_the_last_reply_that_is_learned(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
-    user, reply, thanks = {"role": "user", "content": "my card"}, {"role": "assistant", "content": "card"}, {"role": "user", "content": "bye"}
+    user, thanks = ({"role": "user", "content": said} for said in ("my card", "bye"))
+    reply: dict[str, object] = {"role": "assistant", "content": "card"}
     closing = {"role": "assistant", "content": "you are welcome"}
     chats = [
         [user, reply | {"weight": 1}, thanks, closing | {"weight": 0}],

@@ -99,6 +99,25 @@ def check_batch_file(path: Path, beat: Beat = lambda: None) -> Verdict:
     return verdict
 
 
+def check_rows(path: Path, filename: str, beat: Beat = lambda: None) -> Verdict:
+    """Checks that a file is one of rows that can be read one by one: JSON objects, or a table whose name says so."""
+    verdict = Verdict()
+    with path.open("rb") as handle:
+        head = handle.read(HEAD_BYTES)
+    if is_jsonl(head, filename):
+        return Verdict({}, (found := check_batch_file(path, beat)).problems, found.bad_rows)
+    try:
+        if not filename.lower().endswith(suffixes()):
+            raise InputError(f"{filename} is no file of rows", "give JSONL, CSV, TSV or Parquet, named so")
+        for row in table_rows(path, format_of(path, filename, head)):
+            beat()
+            if isinstance(row, BadRow):
+                verdict.refuse(row.line, RowError(row.field, row.reason, row.remedy))
+    except (InputError, UnsafeFile) as error:
+        verdict.problems.append(_CONTROL.sub(" ", error.message.replace(str(path), filename) + f": {error.hint}")[:800])
+    return verdict
+
+
 def is_jsonl(head: bytes, filename: str) -> bool:
     """Whether the file is read as JSONL: by its name, or because it opens an object."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]

@@ -1,8 +1,9 @@
-"""Masks personal data in a training file that has passed its check, for workspaces that keep no file unmasked."""
+"""Masks personal data in a file of rows that has passed its check, for workspaces that keep no file unmasked."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,24 +11,35 @@ from typing import Any
 
 from luthier.app import jsonl_lines
 from luthier.app.file_checks import HEAD_BYTES, Beat, format_of, is_jsonl, table_rows
+from luthier.app.row_rules import NOT_PREFERRED, PREFERRED
 from luthier.core.personal_data import Numbers, mask_text
 from luthier.core.ports import BadRow
 
-_WORDS_OF_THE_FORMAT = frozenset({"role", "type", "id", "tool_call_id", "image_url", "tools", "functions"})
-"""Keys whose values are no one's words: masking them would break the row."""
+_WORDS_OF_THE_FORMAT = frozenset({"role", "type", "id", "tool_call_id", "image_url"})
+"""Keys of a training file's messages whose values are no one's words: masking them would break the row."""
+
+_MESSAGES = frozenset({"messages", *PREFERRED, *NOT_PREFERRED, "tools", "functions"})
+"""Where these keys are; a column of a table that is called "id" is a column like others."""
+
+_PICTURE = re.compile(r"data:image/[\w.+-]{1,40};base64,[A-Za-z0-9+/=]*")
 
 
 class FileMasking:
-    """The masked rows of one file, and what was found in them. The same value has the same pseudonym within a row."""
+    """The masked rows of one file, and what was found in them. The same value has the same pseudonym within a row.
 
-    def __init__(self) -> None:
+    ``training``: the file must keep the form of its messages; of any other one every text is masked, names of columns too.
+    """
+
+    def __init__(self, *, training: bool = True) -> None:
+        self.training = training
         self.found: Counter[str] = Counter()
+        self.pictures = 0
 
     def lines(self, path: Path, filename: str, beat: Beat = lambda: None) -> Iterator[bytes]:
         """The file as masked JSONL; a table of another format becomes JSONL too (its own cannot be rewritten value by value)."""
         for values in self._rows(path, filename):
             beat()
-            yield json.dumps(self._masked(values, {}), ensure_ascii=False, default=str).encode() + b"\n"
+            yield json.dumps(self._masked(values, {}, False), ensure_ascii=False, default=str).encode() + b"\n"
 
     def _rows(self, path: Path, filename: str) -> Iterator[dict[str, Any]]:
         with path.open("rb") as handle:
@@ -39,19 +51,36 @@ class FileMasking:
             if not isinstance(row, BadRow):
                 yield row.values
 
-    def _masked(self, value: Any, numbers: Numbers) -> Any:
+    def _masked(self, value: Any, numbers: Numbers, inside: bool) -> Any:
+        """``inside``: what the messages of a training file hold."""
         if isinstance(value, str):
-            masked, found = mask_text(value, numbers=numbers)
-            self.found.update(found)
-            return masked
+            return self._text(value, numbers)
         if isinstance(value, list):
-            return [self._masked(one, numbers) for one in value]
+            return [self._masked(one, numbers, inside) for one in value]
         if isinstance(value, dict):
-            return {key: one if key in _WORDS_OF_THE_FORMAT else self._masked(one, numbers) for key, one in value.items()}
+            return {self._text(key, numbers): self._field(key, one, numbers, inside) for key, one in value.items()}
+        if isinstance(value, int) and not isinstance(value, bool):  # a card's number is one without quotation marks, too
+            masked = self._text(str(value), numbers)
+            return value if masked == str(value) else masked
         return value
+
+    def _field(self, key: str, value: Any, numbers: Numbers, inside: bool) -> Any:
+        if inside and key in _WORDS_OF_THE_FORMAT:
+            self.pictures += key == "image_url"
+            return value
+        return self._masked(value, numbers, inside or (self.training and key in _MESSAGES))
+
+    def _text(self, text: str, numbers: Numbers) -> str:
+        if _PICTURE.fullmatch(text):
+            self.pictures += 1
+            return text
+        masked, found = mask_text(text, numbers=numbers)
+        self.found.update(found)
+        return masked
 
     @property
     def said(self) -> str:
-        """``personal data masked: 3 EMAIL, 1 PHONE``."""
+        """``personal data masked: 3 EMAIL, 1 PHONE; not masked: 2 pictures``."""
         kinds = ", ".join(f"{times} {kind}" for kind, times in self.found.most_common())
-        return f"personal data masked: {kinds or 'none found'}"
+        pictures = f"; not masked: {self.pictures} picture{'' if self.pictures == 1 else 's'}" if self.pictures else ""
+        return f"personal data masked: {kinds or 'none found'}{pictures}"

@@ -62,10 +62,10 @@ class Files:
         life = lifetime_s(expires_after)
         if not coming.size_bytes:
             raise InputError("the file is empty", "send a file with content")
-        name = clean_filename(filename)
+        name, checked = clean_filename(filename), self.checking.wanted(purpose)
         stored = self.blobs.keep(coming, next((suffix for suffix in suffixes() if name.lower().endswith(suffix)), ""))
         joined, identity, now = bool(identity), identity or new_id(), time.time()
-        leased = lease() if purpose in CHECKED and stored.size_bytes <= CHECKED_AT_ONCE_BYTES else {}
+        leased = lease() if checked and stored.size_bytes <= CHECKED_AT_ONCE_BYTES else {}
         row = {
             "id": identity,
             "filename": name,
@@ -73,7 +73,7 @@ class Files:
             "size_bytes": stored.size_bytes,
             "sha256": stored.sha256,
             "blob": stored.name,
-            "status": "uploaded" if purpose in CHECKED else "processed",
+            "status": "uploaded" if checked else "processed",
             "created_at": now,
             "expires_at": now + life if life else 0.0,
         }
@@ -154,13 +154,11 @@ class Files:
         info = self.get(identity)
         if not info.blob:
             raise Conflict(f"the content of {identity} was not kept: {info.status_details[-100:]}", "correct the file and upload it again")
-        if info.purpose in CHECKED and info.status == "uploaded" and self.rows.settings().get("mask_files"):
+        if info.status == "uploaded" and self.checking.masks(self.workspace.name):
             raise Conflict(f"{identity} is not masked yet", "ask again when its status is processed")
         return info
 
-    def loss_mask(
-        self, identity: str, tokenizer_folder: Path | None = None, limit: int = 20, architecture: str = ""
-    ) -> dict[str, Any]:
+    def loss_mask(self, identity: str, tokenizer_folder: Path | None = None, limit: int = 20, architecture: str = "") -> dict[str, Any]:
         """Which messages of a file are trained (``app.loss_mask``); ``architecture`` is the model's, where one is meant."""
         info = self._readable(identity)
         if info.status == "error":
@@ -173,7 +171,7 @@ class Files:
     def check(self, identity: str) -> FileInfo:
         """Checks the file now; raises ``Conflict`` while another process is at it."""
         info = self.get(identity)
-        if info.purpose not in CHECKED or not info.blob:
+        if not info.blob or (info.purpose not in CHECKED and info.status != "uploaded"):
             return info
         claimed = self.rows.claim(identity)
         if claimed is None:
