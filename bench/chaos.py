@@ -134,18 +134,13 @@ def training_files(home: Path, count: int) -> list[str]:
     """Files of chats with labels, put into the store before anything is killed."""
     from luthier.app.service import Service
 
-    sys.path.insert(0, str(ROOT / "tests" / "stages" / "train"))
-    import conftest as tiny
+    sys.path.insert(0, str(ROOT / "tests" / "clients"))
+    import world
 
-    tiny.make_base(home / "models" / "tiny")
-    service, found = Service(home), []
-    for number in range(count):
-        rows = [
-            {"messages": [{"role": "user", "content": made.inputs["text"]}, {"role": "assistant", "content": made.target}]}
-            for made in tiny.make_examples(160, number)
-        ]
-        found.append(service.files.create("chats.jsonl", "fine-tune", ["\n".join(map(json.dumps, rows)).encode()]).id)
-    return found
+    world.base_model(home / "models" / "tiny")
+    service, rows = Service(home), world.messages(160 * count)
+    parts = [rows[number::count] for number in range(count)]
+    return [service.files.create("chats.jsonl", "fine-tune", ["\n".join(map(world.chat_line, part)).encode()]).id for part in parts]
 
 
 def bodies(args: argparse.Namespace, names: list[str]) -> list[dict[str, Any]]:
