@@ -36,6 +36,9 @@ FULL: dict[str, dict[str, Any]] = {
     "prediction.answered": {"endpoint": "support", "id": "1", "export": "export-1", "output": ["a"], "confidence": 0.5},
     "prediction.failed": {"endpoint": "support", "code": "invalid_input", "message": "empty"},
     "feedback.given": {"endpoint": "support", "id": "1", "thumbs": "up", "right": "refund", "comment": "ja"},
+    "tuning.said": {"job": "ftjob-1", "message": "Fine-tuning job started"},
+    "tuning.moved": {"job": "ftjob-1", "old": "running", "new": "succeeded"},
+    "checkpoint.kept": {"step": 3, "path": "/w/kept/3", "figures": {"loss": 0.5}},
     "drift.measured": {"endpoint": "support", "window": 100, "figures": {"label": 0.1}, "alarms": ["label"]},
 }
 LEAST: dict[str, dict[str, Any]] = {

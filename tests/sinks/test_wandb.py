@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from luthier.app.tuning_sinks import _target
 from luthier.core import registry
 from luthier.core.errors import InputError, MissingExtra
 from luthier.core.events import Event
@@ -116,15 +115,6 @@ def test_a_value_stays_one_value(text: str) -> None:
 
     assert {unquote(found[key]) for key in ("project", "name", "entity")} == {text}
     assert [unquote(one) for one in found["tags"].split(",")] == [text, "t"]
-
-
-def test_what_a_caller_writes_into_a_job_cannot_leave_the_workspace() -> None:
-    one = {"type": "wandb", "wandb": {"project": "p;mode=online;dir=/etc", "name": "n;dir=/etc", "tags": ["a;mode=online"]}}
-    name, target = _target(one, "ftjob-1", "/home/ws")
-    _, found = options("wandb", target, KEYS)
-    assert name == "wandb"
-    assert found["dir"] == "/home/ws/wandb"
-    assert "mode" not in found
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from luthier.app import remote_fields
 from luthier.app.shown import Shown
 from luthier.catalog import cards
 from luthier.core.errors import NotPossible, SpecError, UnknownName
@@ -21,7 +22,9 @@ LONGEST = 600
 def dry_run(service: Service, recipe: dict[str, Any]) -> Plan:
     """What the recipe would do. Raises ``SpecError`` for a field that cannot be so, ``UnknownName`` for a file that is not there."""
     try:
-        return _plan(service, make_spec(recipe))
+        spec = make_spec(recipe)
+        remote_fields.check({"prepare": spec.prepare})
+        return _plan(service, spec)
     except NotPossible as error:
         raise SpecError("model", Shown(service.workspace).text(error.message), error.hint) from None
     except SpecError as error:

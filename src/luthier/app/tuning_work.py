@@ -210,8 +210,9 @@ class Work:
             return
         ended = {"finished_at": time.time()} if new == "cancelled" else {}
         told = self.tuning.moved(self.job, "running", new) if new != "queued" else []
-        if self.tunings.end(self.job, self.token, new, told, **ended) and new != "queued":
-            self.service.end(self.job, new)
+        if self.tunings.end(self.job, self.token, new, told, **ended):
+            if new != "queued":
+                self.service.end(self.job, new)
             self.tuning.notify(self.job, new)
 
     def _wait(self, error: LuthierError, seconds: float) -> None:
@@ -224,7 +225,8 @@ class Work:
             except Exception:  # noqa: BLE001 - the journal lies on the same full disk
                 LOG.warning("job %s: not even the event could be written", self.job)
         waiting = dict(self.tunings.get(self.job)["results"]) | {"waiting": True}
-        self.tunings.end(self.job, self.token, "queued", results=waiting)
+        if self.tunings.end(self.job, self.token, "queued", results=waiting):
+            self.tuning.notify(self.job, "queued")
 
     def _killed(self, error: JobFailed) -> None:
         """The stage's process was killed, which says nothing of the work: it goes on where it was, unless that happens again and again."""
@@ -236,7 +238,8 @@ class Work:
             return
         self.retry_in_s = min(AGAIN_S * 2**deaths, WAIT_S)
         self._say(f"{error.message[:1].upper()}{error.message[1:]}; the job goes on where it was", {"deaths": deaths}, level="warn")
-        self.tunings.end(self.job, self.token, "queued", results=results | {"waiting": True, "deaths": deaths})
+        if self.tunings.end(self.job, self.token, "queued", results=results | {"waiting": True, "deaths": deaths}):
+            self.tuning.notify(self.job, "queued")
 
     def _fail(self, error: LuthierError) -> None:
         LOG.info("job %s failed: %s", self.job, error.message)

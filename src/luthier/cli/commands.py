@@ -261,7 +261,9 @@ def serve(
     from luthier.api.start import access_for, greeting
     from luthier.app.beside import Beside
     from luthier.app.limits import Limits
+    from luthier.app.tuning_sinks import places
 
+    places()  # a setting that cannot be read is said now, not to the caller of the first job
     service = _service(progress=False)
     say = None if no_first_key else lambda secret: print(greeting(secret, host, port), flush=True)
     limits = Limits(requests_per_minute, concurrent)
@@ -275,7 +277,9 @@ def serve(
 def worker(jobs: JobsAtOnce = 0) -> None:
     """Run the fine-tuning jobs of the workspace's database, until it is told to stop: they go back to the queue with a checkpoint."""
     from luthier.app.beside import work
+    from luthier.app.tuning_sinks import places
 
+    places()
     work(str(_service(progress=False).workspace.root), jobs)
 
 

@@ -121,9 +121,9 @@ class Tracker:
             self._close("failed" if event.new == "failed" else "stopped")
 
     def _tuning_moved(self, event: events.TuningMoved) -> None:
-        ends: dict[str, State] = {"succeeded": "succeeded", "failed": "failed", "cancelled": "stopped", "paused": "stopped"}
-        if event.new in ends:
-            self._close(ends[event.new])
+        ends: dict[str, State] = {"succeeded": "succeeded", "failed": "failed"}
+        if event.new in (*ends, "cancelled", "paused", "queued"):
+            self._close(ends.get(event.new, "stopped"))
 
     # -- what happens in between ----------------------------------------------------------------------------------
 
