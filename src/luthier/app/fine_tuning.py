@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
-import threading
 import time
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import ValidationError
 
-from luthier.app import remote_fields, tuning_objects, tuning_sinks
+from luthier.app import posts, remote_fields, tuning_objects, tuning_sinks
+from luthier.app.posts import Post
 from luthier.app.tuning_spec import Intent, find_base, intend
 from luthier.app.tunings import Tunings
-from luthier.core.errors import Conflict, LuthierError, QuotaExceeded, SpecError
+from luthier.core.errors import Conflict, LuthierError, SpecError
 from luthier.core.events import TuningMoved, TuningSaid
 from luthier.core.plan import TrainPlan
 from luthier.core.tuning import FINAL, State, TuningRequest
-from luthier.core.types import canonical_json
 
 if TYPE_CHECKING:
     from luthier.app.service import Service
-
-REPEAT_S = 600.0
-"""How long a repeated request is known as one."""
 
 Said: TypeAlias = tuple[str, dict[str, Any]]
 """A message to a job's owner, and its data."""
@@ -31,11 +26,8 @@ Said: TypeAlias = tuple[str, dict[str, Any]]
 Told: TypeAlias = list[dict[str, Any]]
 """Rows of the journal."""
 
-ALIVE: tuple[State, ...] = ("validating_files", "queued", "running", "paused")
 WAIT_S = 20.0
 """How long a caller who cancels or pauses waits at most for the worker to act on it."""
-
-_CREATING = threading.Lock()
 
 
 class FineTuning:
@@ -51,32 +43,30 @@ class FineTuning:
         """A job from the body of ``POST /fine_tuning/jobs``; everything that cannot work is refused now.
 
         ``repeated``: the client says that this may be a repetition (clients repeat a POST whose answer they did not get, without a key);
-        a job of exactly this request that is younger than ten minutes is then the answer. ``idempotency``: a key of the caller's own.
+        a job of exactly this request that is younger than ten minutes is then the answer. ``idempotency``: a key of the caller's own, known
+        for a day; raises ``KeyReused`` when it came with another request.
         """
         request = _form(body)
-        mark = hashlib.sha256((idempotency or canonical_json(body)).encode("utf-8", "surrogatepass")).hexdigest()
-        with _CREATING:  # a client that lost patience repeats while its first request is still at work here
-            if repeated or idempotency:
-                known = self.rows.repeated(mark, time.time() - REPEAT_S)
-                if known is not None:
-                    return tuning_objects.job(known)
-            return tuning_objects.job(self._create(request, body, mark))
+        post = Post(body, idempotency, repeated)
+        known = posts.known(self.rows.engine, self.rows.workspace, post)
+        return tuning_objects.job(known or self._create(request, post))
 
-    def _create(self, request: TuningRequest, body: dict[str, Any], mark: str) -> dict[str, Any]:
-        self._quota()
+    def _create(self, request: TuningRequest, post: Post) -> dict[str, Any]:
+        most = self._most()
+        with self.rows.engine.connect() as connection:
+            posts.check_quota(connection, self.rows.workspace, most)
         identity = f"ftjob-{secrets.token_hex(12)}"
         tuning_sinks.check(request.integrations or ())
         remote_fields.check(request.model_dump())
         find_base(self.service.workspace, request.model, self.service.models)
         ready = self._files_ready(request)
         intent = self.intent(request, identity) if ready else None
-        row = self.rows.add(_row(self.service.workspace.name, identity, request, body, mark, intent))
-        self.say(identity, f"Created fine-tuning job: {identity}")
         names = " and ".join(name for name in (request.training_file, request.validation_file) if name)
-        self.say(identity, f"Validating training file: {names}")
+        said: list[Said] = [(f"Created fine-tuning job: {identity}", {}), (f"Validating training file: {names}", {})]
         if intent is not None:
-            self.say(identity, "Files validated, moving job to queued state", {"task": intent.decision.task, "why": intent.decision.why})
-        return row
+            said.append(("Files validated, moving job to queued state", {"task": intent.decision.task, "why": intent.decision.why}))
+        told = self.service.journal.rows([TuningSaid(job=identity, message=message, data=data) for message, data in said])
+        return posts.create(self.rows.engine, _row(self.rows.workspace, identity, request, post.body, intent), post, told, most)
 
     def admit(self, row: dict[str, Any]) -> None:
         """Queues a job whose files have been checked by now, or fails it with the file's faults; called by workers."""
@@ -123,12 +113,10 @@ class FineTuning:
             )
         return intend(self.service, request, facts, paths, name, check_memory=check_memory)
 
-    def _quota(self) -> None:
+    def _most(self) -> int:
         from luthier.app.workspaces import Workspaces
 
-        most = int(Workspaces(self.service.workspace.engine()).settings(self.service.workspace.name).get("jobs_queued", 0) or 0)
-        if most and self.rows.count(ALIVE) >= most:
-            raise QuotaExceeded(f"the workspace has {most} unfinished jobs, which is its most", "wait for one to end, or cancel one")
+        return int(Workspaces(self.rows.engine).settings(self.rows.workspace).get("jobs_queued", 0) or 0)
 
     # -- look -----------------------------------------------------------------------------------------------------
 
@@ -240,7 +228,7 @@ def _form(body: dict[str, Any]) -> TuningRequest:
         raise SpecError(path, first["msg"], "see docs/fine-tuning.md for the fields") from None
 
 
-def _row(workspace: str, identity: str, request: TuningRequest, body: dict[str, Any], mark: str, intent: Intent | None) -> dict[str, Any]:
+def _row(workspace: str, identity: str, request: TuningRequest, body: dict[str, Any], intent: Intent | None) -> dict[str, Any]:
     planned = intent.plan.train.seed if intent is not None else request.train.get("seed", TrainPlan().seed)
     decided: dict[str, Any] = {} if intent is None else decided_values(request, intent)
     return {
@@ -256,7 +244,6 @@ def _row(workspace: str, identity: str, request: TuningRequest, body: dict[str, 
         "metadata": request.metadata or {},
         "integrations": [one.model_dump(exclude_none=True) for one in request.integrations or ()],
         "priority": request.priority,
-        "idempotency": mark,
         "created_at": time.time(),
         "hyperparameters": request.asked.model_dump(exclude_none=True),
         "method": _method(request, request.asked.model_dump(exclude_none=True)),

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, and_, delete, func, insert, or_, select, update
 
+from luthier.app import posts
 from luthier.app.leases import gone, host_of, owner
 from luthier.core.errors import Conflict, UnknownName
 from luthier.core.tuning import FINAL, State, may_move
@@ -39,10 +40,7 @@ class Tunings:
     def add(self, row: dict[str, Any]) -> dict[str, Any]:
         """Writes a job and its metadata in one transaction."""
         with self.engine.begin() as connection:
-            seq = connection.execute(insert(TUNINGS).values(**row)).inserted_primary_key[0]  # type: ignore[index]
-            pairs = [{"job_seq": seq, "workspace": row["workspace"], "key": key, "value": value} for key, value in row["metadata"].items()]
-            if pairs:
-                connection.execute(insert(TUNING_METADATA), pairs)
+            posts.write(connection, row)
         return self.get(row["id"])
 
     def get(self, job: str) -> dict[str, Any]:
@@ -52,13 +50,6 @@ class Tunings:
         if row is None:
             raise UnknownName(f"there is no fine-tuning job {job!r}", "list them: GET /v1/fine_tuning/jobs")
         return dict(row)
-
-    def repeated(self, idempotency: str, since: float) -> dict[str, Any] | None:
-        """The newest job of the same request since then."""
-        query = select(TUNINGS).where(TUNINGS.c.idempotency == idempotency, TUNINGS.c.created_at >= since, *self._mine())
-        with self.engine.connect() as connection:
-            row = connection.execute(query.order_by(TUNINGS.c.seq.desc()).limit(1)).mappings().first()
-        return None if row is None else dict(row)
 
     def page(self, limit: int, after: str = "", metadata: dict[str, str] | None = None, *, without: bool = False) -> list[dict[str, Any]]:
         """At most ``limit`` jobs, newest first, after the job ``after``; with all the metadata given (``without``: with none at all)."""

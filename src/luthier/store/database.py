@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from luthier.core.errors import Conflict, Damaged, InputError, NoSpace
 from luthier.store.locks import locked
 
-NEWEST = "0002"
+NEWEST = "0003"
 """The revision that this version's tables have (the last file in ``migrations/versions``)."""
 
 _MIGRATING = 0x6C757468
@@ -90,6 +91,16 @@ def migrate(engine: Engine) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATING})
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def alone(connection: Connection, name: str) -> None:
+    """Until the transaction ends nobody else is in one that said the same name. To be said before anything is read that must not change:
+    what is checked and what is written then belong together, also for several servers."""
+    if connection.dialect.name == "postgresql":
+        number = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), signed=True)
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+    elif connection.dialect.name == "sqlite" and not getattr(connection.connection.dbapi_connection, "in_transaction", False):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # SQLite's one lock for writers, taken before the first look
 
 
 def _one_at_a_time(engine: Engine) -> contextlib.AbstractContextManager[None]:

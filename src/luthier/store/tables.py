@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, MetaData, String, Table
+from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, MetaData, String, Table, text
 
 METADATA = MetaData()
 
@@ -14,6 +14,20 @@ def _text(name: str, default: str | None = "", *, unique: bool | None = None) ->
     if default is None:
         return Column(name, String, nullable=False, unique=unique)
     return Column(name, String, nullable=False, default=default)
+
+
+def _later(name: str, kind: Any = String, default: Any = "") -> Column[Any]:
+    """A column that came with an upgrade: rows of before it have a value too."""
+    return Column(name, kind, nullable=False, default=default, server_default={String: "", Integer: "0"}.get(kind, "{}"))
+
+
+def _turn(context: Any) -> int:
+    return -int(context.get_current_parameters().get("priority") or 0)
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Of an index over some rows only."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
 def _time(name: str) -> Column[Any]:
@@ -184,6 +198,9 @@ TUNINGS = Table(
     Column("priority", Integer, nullable=False, default=0),
     _data("needs"),
     _text("idempotency"),
+    _later("fingerprint"),
+    _later("turn", Integer, _turn),
+    _later("card"),
     Column("attempts", Integer, nullable=False, default=0),
     _time("created_at"),
     _time("started_at"),
@@ -194,11 +211,25 @@ TUNINGS = Table(
     Index("fine_tuning_jobs_by_state", "state", "priority", "seq"),
     Index("fine_tuning_jobs_by_file", "training_file"),
     Index("fine_tuning_jobs_by_validation_file", "validation_file"),
-    Index("fine_tuning_jobs_by_idempotency", "workspace", "idempotency"),
+    Index("fine_tuning_jobs_by_idempotency", "workspace", "idempotency", unique=True, **_where("idempotency <> ''")),
+    Index("fine_tuning_jobs_by_fingerprint", "workspace", "fingerprint"),
+    Index("fine_tuning_jobs_by_turn", "state", "workspace", "turn", "seq"),
+    Index("fine_tuning_jobs_by_wish", "wish", **_where("wish <> ''")),
     sqlite_autoincrement=True,
 )
 """Fine-tuning jobs. ``request`` is what the caller sent, ``spec`` the recipe made of it, ``results`` the evaluation block; ``wish`` is
-"cancel" or "pause" while the runner has not acted on it yet; ``needs`` is what it takes of the machine (cpu, memory_bytes, gpu)."""
+"cancel" or "pause" while the runner has not acted on it yet; ``needs`` is what it takes of the machine (memory_bytes, threads, device) and
+``card`` the accelerator that it has there. ``idempotency``: the hash of the caller's key, unique where there is one; ``fingerprint``: that
+of the request. ``turn`` is the priority negated, so that one index has the queue in its order."""
+
+WORKERS = Table(
+    "workers",
+    METADATA,
+    Column("owner", String, primary_key=True),
+    _count("memory_bytes"),
+    _time("seen_at"),
+)
+"""The workers that were seen lately, and the most memory that each gives to jobs."""
 
 TUNING_METADATA = Table(
     "fine_tuning_metadata",
@@ -253,6 +284,8 @@ DEPLOYMENTS = Table(
     _data("properties"),
     _data("error"),
     _time("created_at"),
+    _later("card"),
+    _later("needs", JSON, dict),
     *_lease(),
     Index("deployments_by_state", "state"),
 )
