@@ -14,6 +14,7 @@ from luthier.app.tuning_work import MOST_DEATHS
 from luthier.app.worker import Worker
 from luthier.core.errors import KILLED, JobFailed, NoSpace, SpecError, UnknownName
 from luthier.core.events import TuningMoved
+from luthier.core.tuning import TuningRequest
 
 LABELS = ("parcel", "refund")
 
@@ -152,6 +153,15 @@ def test_a_tuned_model_is_trained_on(service: Service, file: str) -> None:
     base = service.fine_tuning.rows.get(create(service, file, model=name))
     assert base["spec"]["model"] == str(folder)
     assert base["model"] == name
+
+
+def test_what_the_dummy_made_is_nobody_elses(service: Service, file: str) -> None:
+    job = create(service, file)
+    work(service)
+    real = service.fine_tuning.intent(TuningRequest(model="all-minilm-l6-v2", training_file=file), "real").plan
+    assert real.executor == "local"
+    made = service.prepare(real, "real")
+    assert made.id != service.fine_tuning.get(job)["luthier"]["dataset"]
 
 
 def test_what_was_asked_is_what_is_echoed(service: Service, file: str) -> None:

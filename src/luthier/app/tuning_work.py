@@ -244,8 +244,9 @@ class Work:
     def _fail(self, error: LuthierError) -> None:
         LOG.info("job %s failed: %s", self.job, error.message)
         param = getattr(error, "path", "") or getattr(error, "field", "") or ("training_file" if error.code == "invalid_input" else "")
-        said = {"code": error.code, "message": error.message, "param": param, "hint": error.hint}
-        told = self.tuning.moved(self.job, "running", "failed", (f"The job failed: {error.message}", said))
+        words = error.message.replace(f"{self.service.workspace.home}/", "")  # where the server keeps its files is nobody's business
+        said = {"code": error.code, "message": words, "param": param, "hint": error.hint}
+        told = self.tuning.moved(self.job, "running", "failed", (f"The job failed: {words}", said))
         if self.tunings.end(self.job, self.token, "failed", told, error=said, finished_at=time.time()):
             self.service.end(self.job, "failed")
             self.tuning.notify(self.job, "failed")

@@ -264,7 +264,10 @@ class Handle(Protocol):
 
 
 class Executor(Protocol):
-    """Where a job runs. It moves JSON, never functions."""
+    """Where a job runs. It moves JSON, never functions.
+
+    One that has ``pretends = True`` does not do the work: what it "made" is never taken for what another executor would make.
+    """
 
     name: str
     summary: str

@@ -33,6 +33,7 @@ class Dummy:
 
     name = "dummy"
     summary = "runs nothing; for trying what is around a stage"
+    pretends = True
 
     def refuses(self, job: Job) -> str:
         """Nothing."""
