@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from luthier.app import posts, remote_fields, tuning_objects, tuning_sinks
 from luthier.app.posts import Post
+from luthier.app.stopping import MEANT, Stop, Wish, move
 from luthier.app.tuning_spec import Intent, find_base, intend
 from luthier.app.tunings import Tunings
 from luthier.core.errors import Conflict, LuthierError, SpecError
@@ -25,9 +27,6 @@ Said: TypeAlias = tuple[str, dict[str, Any]]
 
 Told: TypeAlias = list[dict[str, Any]]
 """Rows of the journal."""
-
-WAIT_S = 20.0
-"""How long a caller who cancels or pauses waits at most for the worker to act on it."""
 
 
 class FineTuning:
@@ -148,32 +147,27 @@ class FineTuning:
 
     def cancel(self, job: str) -> dict[str, Any]:
         """Ends the job; what it reached stays as a checkpoint. Raises ``Conflict`` when it ended already."""
-        return self._stop(job, "cancel", "cancelled")
+        return self._stop(self.stop(job, "cancel"))
 
     def pause(self, job: str) -> dict[str, Any]:
         """Halts the job after its present step; ``resume`` goes on from there."""
-        return self._stop(job, "pause", "paused")
+        return self._stop(self.stop(job, "pause"))
 
-    def _stop(self, job: str, wish: str, state: Any) -> dict[str, Any]:
-        end = time.monotonic() + WAIT_S
-        asked = False
-        while time.monotonic() < end:
-            row = self.rows.get(job)
-            if row["state"] == state:
-                if not asked:
-                    raise Conflict(f"job {job} is {state} already", "retrieve the job to see its state")
+    def stop(self, job: str, wish: Wish) -> Stop:
+        """The same for those who wait by themselves: the server, which must not hold a thread for each that waits."""
+        return Stop(self, job, wish)
+
+    def _stop(self, stop: Stop) -> dict[str, Any]:
+        for rest in stop.waits():
+            if stop.step():
                 break
-            if row["state"] == "running":
-                asked = self.rows.wish(job, wish) or asked
-            elif asked and row["state"] in ("succeeded", "failed", "cancelled"):
-                break  # it ended before the worker saw the wish
-            else:
-                ended = {"finished_at": time.time()} if state == "cancelled" else {}
-                if self.rows.move_free(job, state, self.moved(job, row["state"], state), **ended):
-                    self.notify(job, state)
-                    break
-            time.sleep(0.1)
-        return self.get(job)
+            time.sleep(rest)
+        return self.get(stop.job)
+
+    def settle(self, row: dict[str, Any]) -> None:
+        """Makes a wish true whose job left its worker before that saw it (``Tunings.wished``); called by workers."""
+        with contextlib.suppress(Conflict):  # somebody else did so just now
+            move(self, row["id"], row["state"], MEANT[row["wish"]])
 
     def resume(self, job: str) -> dict[str, Any]:
         """Lets a paused job go on."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Engine, and_, case, delete, func, insert, literal_column, or_, select, update
 
 from luthier.app import posts
 from luthier.app.leases import gone, host_of, owner
@@ -21,6 +21,9 @@ PATIENCE_S = 300.0
 
 UNTOLD = "tell"
 """The wish of a job that ended and whose end was not told to the webhooks yet."""
+
+WISHED = TUNINGS.c.wish != literal_column("''")
+"""Said to the databases, whose index of wishes has no rows without one."""
 
 FREE = {"lease_owner": "", "lease_token": "", "lease_expires_at": 0.0}
 
@@ -48,7 +51,7 @@ class Tunings:
         with self.engine.connect() as connection:
             row = connection.execute(select(TUNINGS).where(TUNINGS.c.id == job, *self._mine())).mappings().first()
         if row is None:
-            raise UnknownName(f"there is no fine-tuning job {job!r}", "list them: GET /v1/fine_tuning/jobs")
+            raise _unknown(job)
         return dict(row)
 
     def page(self, limit: int, after: str = "", metadata: dict[str, str] | None = None, *, without: bool = False) -> list[dict[str, Any]]:
@@ -83,9 +86,18 @@ class Tunings:
         free = and_(TUNINGS.c.id == job, TUNINGS.c.state == row["state"], TUNINGS.c.lease_token == "")
         return self._write(free, told, state=new, wish=UNTOLD if new in FINAL else "", **values)
 
+    def standing(self, job: str) -> tuple[str, str]:
+        """The job's state, and the wish that its worker has not seen yet; raises ``UnknownName``."""
+        with self.engine.connect() as connection:
+            row = connection.execute(select(TUNINGS.c.state, TUNINGS.c.wish).where(TUNINGS.c.id == job, *self._mine())).first()
+        if row is None:
+            raise _unknown(job)
+        return str(row.state), str(row.wish)
+
     def wish(self, job: str, wish: str) -> bool:
-        """Asks whoever runs the job to cancel or pause it; whether somebody runs it."""
-        running = and_(TUNINGS.c.id == job, TUNINGS.c.state == "running", *self._mine())
+        """Asks whoever runs the job to cancel or pause it; whether that was written: to cancel outranks to pause."""
+        weaker = TUNINGS.c.wish.in_(("", "pause") if wish == "cancel" else ("",))
+        running = and_(TUNINGS.c.id == job, TUNINGS.c.state == "running", weaker, *self._mine())
         with self.engine.begin() as connection:
             return bool(connection.execute(update(TUNINGS).where(running).values(wish=wish)).rowcount)
 
@@ -114,7 +126,7 @@ class Tunings:
                 if row["id"] not in active and (row["lease_owner"] == me or _void(dict(row), now))
             ]
             queued = select(TUNINGS).where(TUNINGS.c.state == "queued", or_(TUNINGS.c.lease_token == "", TUNINGS.c.lease_expires_at < now))
-            queued = queued.order_by(TUNINGS.c.priority.desc(), TUNINGS.c.seq).limit(limit)
+            queued = queued.where(TUNINGS.c.wish == "").order_by(TUNINGS.c.priority.desc(), TUNINGS.c.seq).limit(limit)
             return lost + [dict(row) for row in connection.execute(queued).mappings()]
 
     def running_here(self) -> list[dict[str, Any]]:
@@ -155,9 +167,13 @@ class Tunings:
         return self._write(held, (), **values)
 
     def end(self, job: str, token: str, new: State, told: Sequence[dict[str, Any]] = (), **values: Any) -> bool:
-        """Moves a running job, gives the lease back and writes ``told`` into the journal, all at once; whether the lease was still held."""
+        """Moves a running job, gives the lease back and writes ``told`` into the journal, all at once; whether the lease was still held.
+
+        A wish that came meanwhile is kept by a job that goes back to the queue; one to cancel also by one that is paused (``wished``).
+        """
         held = and_(TUNINGS.c.id == job, TUNINGS.c.lease_token == token, TUNINGS.c.state == "running")
-        return self._write(held, told, state=new, wish=UNTOLD if new in FINAL else "", **FREE, **values)
+        kept = TUNINGS.c.wish if new == "queued" else case((TUNINGS.c.wish == "cancel", "cancel"), else_="")
+        return self._write(held, told, state=new, wish=UNTOLD if new in FINAL else kept, **FREE, **values)
 
     def _write(self, meant: ColumnElement[bool], told: Sequence[dict[str, Any]], **values: Any) -> bool:
         with self.engine.begin() as connection:
@@ -172,11 +188,22 @@ class Tunings:
         with self.engine.begin() as connection:
             connection.execute(update(TUNINGS).where(TUNINGS.c.id == job, TUNINGS.c.wish == UNTOLD).values(wish=""))
 
-    def untold(self) -> list[dict[str, Any]]:
-        """Finished jobs whose worker was killed before it told of their end."""
-        query = select(TUNINGS).where(TUNINGS.c.state.in_(FINAL), TUNINGS.c.wish == UNTOLD)
+    def wished(self) -> list[dict[str, Any]]:
+        """Jobs that nobody works on and whose owner wished something of their last worker."""
+        idle = and_(TUNINGS.c.state.in_(("queued", "paused")), TUNINGS.c.lease_token == "")
+        query = select(TUNINGS).where(WISHED, TUNINGS.c.wish.in_(("cancel", "pause")), idle, *self._mine())
         with self.engine.connect() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    def untold(self) -> list[dict[str, Any]]:
+        """Finished jobs whose worker was killed before it told of their end."""
+        query = select(TUNINGS).where(WISHED, TUNINGS.c.wish == UNTOLD, TUNINGS.c.state.in_(FINAL))
+        with self.engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _unknown(job: str) -> UnknownName:
+    return UnknownName(f"there is no fine-tuning job {job!r}", "list them: GET /v1/fine_tuning/jobs")
 
 
 def _void(row: dict[str, Any], now: float) -> bool:

@@ -149,6 +149,8 @@ class Worker:
         self._each()
         for row in self.tunings.untold():
             self._services[row["workspace"]].fine_tuning.notify(row["id"], row["state"])
+        for row in self.tunings.wished():
+            self._services[row["workspace"]].fine_tuning.settle(row)
 
     def _check(self) -> None:
         """Checks large files that came, and lets jobs go on that wait for that."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import anyio
 from fastapi import APIRouter, Body, Header, Query, Request
 from pydantic import BaseModel, ConfigDict
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from luthier.api.access import MayRead, MayTrain
+from luthier.api.access import Caller, MayRead, MayTrain
 from luthier.api.routes import OPENAI
+from luthier.app.stopping import Wish
 from luthier.core.errors import InputError
 from luthier.core.tuning import TuningRequest
 
@@ -135,15 +138,26 @@ def job(job: str, caller: MayRead) -> dict[str, Any]:
 
 
 @routes.post("/{job}/cancel", response_model=Job)
-def cancel(job: str, caller: MayTrain) -> dict[str, Any]:
+async def cancel(job: str, caller: MayTrain) -> dict[str, Any]:
     """Ends a job within a step; what it reached stays as a checkpoint."""
-    return caller.service.fine_tuning.cancel(job)
+    return await _stopped(job, caller, "cancel")
 
 
 @routes.post("/{job}/pause", response_model=Job)
-def pause(job: str, caller: MayTrain) -> dict[str, Any]:
+async def pause(job: str, caller: MayTrain) -> dict[str, Any]:
     """Halts a job within a step."""
-    return caller.service.fine_tuning.pause(job)
+    return await _stopped(job, caller, "pause")
+
+
+async def _stopped(job: str, caller: Caller, wish: Wish) -> dict[str, Any]:
+    """Waits for the worker without a thread: hundreds may cancel at once."""
+    tuning = await run_in_threadpool(lambda: caller.service.fine_tuning)
+    stop = tuning.stop(job, wish)
+    for rest in stop.waits():
+        if await run_in_threadpool(stop.step):
+            break
+        await anyio.sleep(rest)
+    return await run_in_threadpool(tuning.get, job)
 
 
 @routes.post("/{job}/resume", response_model=Job)
