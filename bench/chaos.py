@@ -40,6 +40,9 @@ SMALL: dict[str, Any] = {
     "evaluate": {"baselines": ["majority"], "bootstrap": 20},
     "export": {"latency_seconds": 0.02, "max_label_change": 1, "max_metric_loss": 1, "runtimes": ["onnx"]},
 }
+SPREAD = 0.8
+"""Share of the time of the kills over which jobs are created."""
+
 MACHINE = 0.05
 """Share of the kills that take everything at once."""
 
@@ -170,13 +173,20 @@ def states(home: Path) -> list[dict[str, Any]]:
     return Tunings(Workspace(home).engine(), "default").page(100_000)
 
 
+def create(args: argparse.Namespace, house: House, wanted: list[dict[str, Any]]) -> None:
+    """Sends the jobs, spread over the time of the kills: none is killed at leisure when all is done."""
+    for body in wanted:
+        house.ask("POST", "/v1/fine_tuning/jobs", body)
+        time.sleep(SPREAD * args.kills * args.every / args.jobs)
+
+
 def disturb(args: argparse.Namespace, house: House, home: Path, killed: Counter[str]) -> None:
     """Kills at random moments, and creates and cancels jobs meanwhile, until all is done."""
     chance = random.Random(args.seed)
     wanted = bodies(args, training_files(home, 4))
     chance.shuffle(wanted)
     house.start()
-    creating = threading.Thread(target=lambda: [house.ask("POST", "/v1/fine_tuning/jobs", body) for body in wanted])
+    creating = threading.Thread(target=create, args=(args, house, wanted))
     creating.start()
     end = time.monotonic() + args.limit_s
     while time.monotonic() < end:
@@ -188,7 +198,7 @@ def disturb(args: argparse.Namespace, house: House, home: Path, killed: Counter[
             if row["metadata"]["end"] == "cancelled" and row["state"] == "running" and row["results"].get("dataset") is None:
                 threading.Thread(target=house.ask, args=("POST", f"/v1/fine_tuning/jobs/{row['id']}/cancel", {}), daemon=True).start()
         done = sum(row["state"] in ("succeeded", "failed", "cancelled") for row in rows)
-        print(f"\r{done}/{args.jobs} jobs ended, {killed.total()}/{args.kills} kills", end="", file=sys.stderr, flush=True)
+        print(f"\r{done}/{args.jobs} jobs ended, {killed.total()}/{args.kills} kills {dict(killed)}", end="", file=sys.stderr, flush=True)
         if done == args.jobs and not creating.is_alive() and killed.total() >= args.kills:
             break
     print(file=sys.stderr)

@@ -150,6 +150,7 @@ def test_the_same_plan_is_the_same_run(planned: Callable[..., Plan]) -> None:
     [
         ({"data": {"train": "nothere.csv"}}, "nothere.csv: there is no such file"),
         ({"data": {"train": "made:supprt-messages"}}, "unknown made data set 'supprt-messages'"),
+        ({"data": {"train": "made:support-messages"}, "evaluate": {"bars": {"acuracy": 0.9}}}, "unknown score 'acuracy'"),
         ({"data": {"train": "made:support-messages"}, "deploy": {"endpoint": "a/b"}}, "'a/b' cannot name an endpoint"),
     ],
 )

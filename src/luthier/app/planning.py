@@ -76,8 +76,19 @@ def _checked(plan: Plan, check_memory: bool) -> Plan:
         _known("baselines", "evaluate.baselines", baseline)
     for runtime in plan.export.runtimes:
         _known("runtimes", "export.runtimes", runtime)
+    _bars(plan)
     _base(plan, check_memory)
     return plan
+
+
+def _bars(plan: Plan) -> None:
+    """A bar on a score that the task's metrics never give would be missed after the whole training: it is refused now."""
+    metrics = [registry.get("metrics", name) for name in registry.get("tasks", plan.task).metrics]
+    known = [score for metric in metrics for score in getattr(metric, "scores", (metric.name.replace("-", "_"),))]
+    for name in plan.evaluate.bars:
+        if name.removeprefix("max_").removeprefix("min_") not in known:
+            error = UnknownName.among("score", name, known)
+            raise SpecError(f"evaluate.bars.{name}", error.message, error.hint)
 
 
 def _data(plan: Plan) -> None:

@@ -145,7 +145,10 @@ class Judged:
 
 
 class Metric(Protocol):
-    """A family of scores. ``figures`` (optional data for plots, JSON) keyed by figure name."""
+    """A family of scores. ``figures`` (optional data for plots, JSON) keyed by figure name.
+
+    One that gives several scores names them all in ``scores``; else there is one, named like the metric. Bars are checked against them.
+    """
 
     name: str
     summary: str

@@ -23,6 +23,7 @@ class Calibration:
 
     name = "calibration"
     summary = "how far the confidence can be trusted: ECE, Brier, log loss"
+    scores = ("ece", "brier", "nll")
 
     def compute(self, judged: Judged) -> list[Score]:
         """Three scores, ``ece`` first."""

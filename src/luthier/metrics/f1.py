@@ -19,6 +19,7 @@ class F1:
 
     name = "f1"
     summary = "F1, precision and recall per class, macro, micro and weighted"
+    scores = tuple(f"{average}_{name}" for name in ("f1", "precision", "recall") for average in ("macro", "micro", "weighted"))
 
     def compute(self, judged: Judged) -> list[Score]:
         """Nine scores; ``parts`` of the macro ones are per class."""

@@ -37,6 +37,9 @@ def _check_scores(plugin: Any, judged: Judged) -> None:
     scores = plugin.compute(judged)
     ensure(isinstance(scores, list) and bool(scores), f"{plugin.name}: compute must give a list of scores, not {scores!r}")
     ensure(all(isinstance(score, Score) for score in scores), f"{plugin.name}: compute gave something that is no Score")
+    known = getattr(plugin, "scores", (plugin.name.replace("-", "_"),))
+    strange = {score.name for score in scores} - set(known)
+    ensure(not strange, f"{plugin.name}: gives {sorted(strange)}, which its scores do not name: {list(known)}")
     _check_names(plugin, [score.name for score in scores])
     for score in scores:
         wrong = {name: value for name, value in ((score.name, score.value), *score.parts.items()) if not math.isfinite(value)}
