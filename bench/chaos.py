@@ -5,7 +5,8 @@
 Jobs are created over HTTP as clients do it: a request whose answer was lost is sent again, marked as a repetition. ``real`` of them train
 a tiny BERT (a few different trainings, so that several jobs want the same work at once); the others go through every stage without
 training. Some must fail at their gate, and some are cancelled. SIGKILL takes the server, a worker, a stage's process, or all of them at
-once, as when the machine loses power, at random. With ``--postgres`` the state is in a private PostgreSQL cluster and three workers share it.
+once, as when the machine loses power, at random. With ``--postgres`` the state is in a private PostgreSQL cluster, and three workers share
+it.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class House:
         return found
 
     def kill(self, chance: random.Random) -> str:
-        """SIGKILLs one at random, or the whole machine (all at once, the state's database aside); what it was ("" when it was gone already)."""
+        """SIGKILLs one at random, or the whole machine (all at once, a PostgreSQL aside); what it was ("" when it was gone already)."""
         if chance.random() < MACHINE:
             for process in self.alive():
                 with contextlib.suppress(psutil.Error):
