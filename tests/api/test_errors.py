@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from luthier.api import errors
 from luthier.core.tuning import TuningRequest
@@ -20,6 +21,12 @@ def _said(body: dict[str, Any], *, below: tuple[str, ...] = ("body",)) -> dict[s
     answer = errors.response(RequestValidationError(found))
     assert answer.status_code == 400
     return dict(json.loads(answer.body)["error"])
+
+
+def test_a_database_that_has_no_connection_free_is_away() -> None:
+    answer = errors.response(PoolTimeout("QueuePool limit of size 5 overflow 10 reached"))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert json.loads(answer.body)["error"]["code"] == "database_away"
 
 
 @pytest.mark.parametrize(

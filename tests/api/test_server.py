@@ -214,7 +214,10 @@ def test_request_ids_are_kept_when_plain(client):
 
 def test_health_readiness_and_metrics(client):
     assert client.get("/healthz").json() == {"status": "alive"}
-    assert client.get("/readyz").json()["ready"] is True
+    assert client.get("/readyz").json() == {
+        "ready": True,
+        "checks": {"endpoints": {"ok": True, "why": "", "open": ["support"], "problems": {}}},
+    }
     client.post(PREDICT, json={"text": "where is my parcel"})
     page = client.get("/metrics").text
     for name in ("luthier_requests_total", "luthier_request_seconds_bucket", "luthier_batch_examples", "luthier_confidence",
@@ -223,10 +226,17 @@ def test_health_readiness_and_metrics(client):
     assert 'route="/api/v1/endpoints/{name}/predict"' in page
 
 
-def test_nothing_deployed_is_not_ready(journal):
-    service = SimpleNamespace(endpoints=SimpleNamespace(list=list), journal=journal)
+def test_nothing_deployed_is_ready_and_what_cannot_be_opened_is_not(journal, tmp_path: Path):
+    infos: list = []
+    service = SimpleNamespace(endpoints=SimpleNamespace(list=lambda: infos), journal=journal)
     with TestClient(create_app(service)) as empty:
-        assert empty.get("/readyz").status_code == 503
+        assert empty.get("/readyz").status_code == 200
+        infos.append(SimpleNamespace(name="broken", task="text-classification", export_id="1", model_id="1", folder=tmp_path / "nothing"))
+        empty.app.state.tenants.host().refresh()
+        said = empty.get("/readyz")
+        assert (said.status_code, said.json()["ready"]) == (503, False)
+        assert said.json()["checks"]["endpoints"]["why"] == "1 of what is deployed cannot be opened"
+        assert "nothing" in said.json()["checks"]["endpoints"]["problems"]["broken"]
 
 
 def test_every_error_class_has_a_status():

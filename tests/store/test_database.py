@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,3 +185,17 @@ def test_a_database_in_memory_leaves_no_file(tmp_path: Path, monkeypatch: pytest
     migrate(engine)
     assert revision(engine) == NEWEST
     assert os.listdir(tmp_path) == []
+
+
+def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("psycopg")
+    monkeypatch.setitem(database.PATIENCE, "connect_timeout", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        start = time.monotonic()
+        with pytest.raises(InputError, match="the database cannot be used"):
+            connect(f"postgresql+psycopg://me@127.0.0.1:{silent.getsockname()[1]}/none")
+        assert time.monotonic() - start < 10
+    assert database._patience("postgresql+psycopg://h/d?connect_timeout=60&keepalives_idle=1").keys() == {
+        "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+    }  # fmt: skip
+    assert database._patience("sqlite:////tmp/x.db") == {}

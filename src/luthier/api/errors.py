@@ -14,6 +14,7 @@ from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DataError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -45,8 +46,8 @@ ALL = "see /openapi.json for every address and its methods"
 UNSTORABLE = (UnicodeError, OverflowError, DataError)
 """What texts and numbers raise that no database takes: lone surrogates, NUL in PostgreSQL, integers of more than 64 bits."""
 
-AWAY = (OperationalError, InterfaceError)
-"""What SQLAlchemy raises when the database is away."""
+AWAY = (OperationalError, InterfaceError, PoolTimeout)
+"""What SQLAlchemy raises when the database is away, or so slow that no connection to it comes free."""
 
 WORTH_REPEATING = (errors.Overloaded, errors.RateLimited)
 

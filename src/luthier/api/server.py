@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 
 from luthier.api import errors, routes
 from luthier.api.access import Access, Door, Needs, Open, check_routes
+from luthier.api.health import Health, Readiness
 from luthier.api.measures import Measures
 from luthier.api.requests import Requests
 from luthier.api.tenants import Served, Tenants
@@ -94,13 +95,14 @@ def _add_health(app: FastAPI, tenants: Tenants, measures: Measures, *, open_metr
         """The process lives."""
         return {"status": "alive"}
 
-    @app.get("/readyz", tags=["health"], responses={503: {"description": "not yet, or not any more: `problems` says why"}})
-    async def readyz() -> Response:
-        """Something is deployed, and everything deployed is open. Names are said only where everybody may know them."""
-        host = tenants.host()
-        named = {"endpoints": [one.info.name for one in host.all()], "problems": host.problems}
-        body: dict[str, Any] = {"ready": host.ready} | ({} if app.state.access.guarded else named)
-        return JSONResponse(body, 200 if host.ready else 503)
+    health = Health(tenants, app.state.access)
+    unready: dict[int | str, dict[str, Any]] = {503: {"model": Readiness, "description": "not now: `checks` say why"}}
+
+    @app.get("/readyz", tags=["health"], response_model=Readiness, responses=unready)
+    async def readyz(request: Request) -> Response:
+        """The server can do its work: the database answers, the disk has room, what is deployed is open."""
+        said = await health.readiness(request)
+        return JSONResponse(said, 200 if said["ready"] else 503)
 
     rule = [] if open_metrics else [Depends(Needs("read", workspace=DEFAULT))]
     shown: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}

@@ -15,7 +15,7 @@ from luthier.app.file_checks import suffixes
 from luthier.app.file_names import check_purpose, clean_filename, lifetime_s
 from luthier.app.file_rows import Claimed, FileInfo, FilePage, FileRows, lease, new_id, unknown
 from luthier.app.loss_mask import loss_mask
-from luthier.core.errors import Conflict, InputError, QuotaExceeded, UnknownName
+from luthier.core.errors import Conflict, InputError, NoSpace, QuotaExceeded, UnknownName
 from luthier.store.blobs import Incoming
 from luthier.store.workspace import Workspace
 
@@ -128,9 +128,16 @@ class Files:
     def get(self, identity: str) -> FileInfo:
         """The file; raises ``UnknownName``, also once its time is over (unless an unfinished job needs it)."""
         info = self.rows.get(identity)
-        if 0 < info.expires_at <= time.time() and self._remove(info):
+        if 0 < info.expires_at <= time.time() and self._over(info):
             raise unknown(identity)
         return info
+
+    def _over(self, info: FileInfo) -> bool:
+        """Removes what is over its time; a full disk, which lets nothing be removed, makes it no younger."""
+        try:
+            return self._remove(info)
+        except NoSpace:
+            return not self.rows.jobs_using(info.id)
 
     def list(self, purpose: str = "", limit: int = 10_000, order: str = "desc", after: str = "") -> FilePage:
         """Files, newest first (``order`` "asc": oldest first), from behind the file ``after``."""

@@ -27,7 +27,7 @@ from sqlalchemy import ColumnElement, Engine, Row, and_, insert, or_, select, up
 from sqlalchemy.exc import OperationalError
 
 from luthier.app.workspaces import Workspaces
-from luthier.core.errors import Conflict, InputError, UnknownName
+from luthier.core.errors import Conflict, InputError, NoSpace, UnknownName
 from luthier.store.tables import KEYS
 
 Scope = Literal["admin", "train", "deploy", "infer", "read"]
@@ -216,8 +216,8 @@ class Keys:
         self._note(and_(KEYS.c.id == key.id, KEYS.c.last_used_at == key.last_used_at), {"last_used_at": now})
 
     def _note(self, which: ColumnElement[bool], values: Mapping[str, Any]) -> None:
-        """A change that the answer does not wait for to be possible."""
-        with contextlib.suppress(OperationalError):
+        """A change that the answer does not wait for to be possible: the database is locked or away, the disk full or read only."""
+        with contextlib.suppress(OperationalError, NoSpace):
             self._change(which, values)
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from luthier.core.errors import Conflict, Damaged, InputError, NoSpace
@@ -20,6 +20,9 @@ NEWEST = "0003"
 
 _MIGRATING = 0x6C757468
 """The number of PostgreSQL's advisory lock under which the tables are made."""
+
+PATIENCE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+"""A PostgreSQL whose machine is gone is noticed within seconds: left to themselves, connections would wait for minutes."""
 
 _ADDRESS = "set LUTHIER_DATABASE to an address such as sqlite:////folder/that/is/there/luthier.db"
 
@@ -32,7 +35,7 @@ def connect(url: str) -> Engine:
     """
     shown = re.sub(r":[^:/@]*@", ":***@", url)
     try:
-        engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"), connect_args=_patience(url))
     except (ArgumentError, ImportError, ValueError) as error:
         raise InputError(f"{shown}: not the address of a database: {str(error).replace(url, shown)}", _ADDRESS) from None
     if url.startswith("sqlite"):
@@ -45,6 +48,13 @@ def connect(url: str) -> Engine:
             raise Damaged(f"{shown}: not a whole database: {error.orig}", f"move the file away and start again, or {_ADDRESS}") from None
         raise InputError(f"{shown}: the database cannot be used: {error.orig}", _ADDRESS) from None
     return engine
+
+
+def _patience(url: str) -> dict[str, int]:
+    """``PATIENCE``, as far as it is libpq's to keep and the address does not say otherwise."""
+    asked = make_url(url)
+    known = asked.get_backend_name() == "postgresql" and asked.get_driver_name().startswith("psycopg")
+    return {name: value for name, value in PATIENCE.items() if known and name not in asked.query}
 
 
 def _sqlite_settings(connection: Any, _record: Any) -> None:

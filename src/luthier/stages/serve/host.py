@@ -175,8 +175,8 @@ class Host:
 
     @property
     def ready(self) -> bool:
-        """Whether something is deployed and everything deployed is open."""
-        return bool(self._open) and not self._problems
+        """Whether everything that is deployed is open."""
+        return not self._problems
 
     @property
     def dropped(self) -> int:
