@@ -240,9 +240,7 @@ def test_sinks_hear_that_the_job_was_stopped(
     assert (states, blue.fine_tuning.get(job)["status"]) == (["stopped"], state)
 
 
-def test_a_job_that_waits_has_no_tracked_run_that_looks_alive(
-    blue: Service, states: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_that_waits_has_no_tracked_run_that_looks_alive(blue: Service, states: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     train, tries = Service.train, []
 
     def busy(self: Service, *args: Any) -> Any:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from luthier.core import registry
+from luthier.core import events, registry
 from luthier.core.errors import InputError, MissingExtra
 from luthier.core.events import Event
 from luthier.testing import made
@@ -62,6 +62,18 @@ def test_a_run_is_an_mlflow_run_and_goes_on_as_one(
 
 
 @needs_mlflow
+def test_a_jobs_end_is_the_runs_end(tmp_path: Path, follow: Callable[..., list[str]]) -> None:
+    ends = {"succeeded": "FINISHED", "failed": "FAILED", "cancelled": "KILLED", "paused": "KILLED", "queued": "KILLED"}
+    for end in ends:
+        ended = events.TuningMoved(job=f"ftjob-{end}", old="running", new=end)
+        assert follow("mlflow", str(tmp_path), [events.RunStarted(run=f"ftjob-{end}"), ended]) == []
+    again = [events.RunStarted(run="ftjob-paused", resumed=True), events.TuningMoved(job="ftjob-paused", old="running", new="succeeded")]
+    assert follow("mlflow", str(tmp_path), again) == []
+    runs = {run.info.run_name.removeprefix("ftjob-"): run.info.status for run in _runs(_client(tmp_path))}
+    assert runs == ends | {"paused": "FINISHED"}
+
+
+@needs_mlflow
 def test_any_event_is_taken_and_the_global_state_is_left_alone(tmp_path: Path, follow: Callable[..., list[str]]) -> None:
     mlflow = importlib.import_module("mlflow")
     before = mlflow.get_tracking_uri()
@@ -100,15 +112,14 @@ def test_what_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def logged(tmp_path_factory: pytest.TempPathFactory, export_folder: Path) -> tuple[Path, Any, Any]:
     """A tracking folder with a run that logged the export twice, its client, and the run."""
     pytest.importorskip("mlflow")
-    from luthier.core import events as said
 
     folder = tmp_path_factory.mktemp("mlflow")
     take = registry.get("sinks", "mlflow").open(str(folder))
     complaints: list[str] = []
     take.say = complaints.append
-    written = said.ArtifactWritten(artifact="export-1", kind="export", path=str(export_folder))
-    reused = said.JobReused(stage="export", artifact="export-1", path=str(export_folder))
-    for event in (said.RunStarted(run="try"), written, reused, said.RunFinished(run="try", seconds=1)):
+    written = events.ArtifactWritten(artifact="export-1", kind="export", path=str(export_folder))
+    reused = events.JobReused(stage="export", artifact="export-1", path=str(export_folder))
+    for event in (events.RunStarted(run="try"), written, reused, events.RunFinished(run="try", seconds=1)):
         take(event)
     assert complaints == []
     client = _client(folder)
@@ -128,8 +139,9 @@ def test_the_model_holds_code_and_the_export_and_no_pickle(logged: tuple[Path, A
     said = (model / "MLmodel").read_text()
     assert "python_model.pkl" not in said
     assert "model_code_path: exported.py" in said
+    assert str(folder.parent) not in said, "no folder of this machine is in it"
     requirements = (model / "requirements.txt").read_text().split()
-    assert any(one.startswith("luthier[serve,mlflow]==") for one in requirements)
+    assert any(one.startswith("luthier[mlflow,serve]==") for one in requirements)
     (found,) = client.search_logged_models([run.info.experiment_id])
     assert (found.source_run_id, found.status, found.tags["luthier.export"]) == (run.info.run_id, "READY", "export-1")
     assert run.data.tags["luthier.model_of"] == "export-1"

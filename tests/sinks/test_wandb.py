@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import shutil
+import struct
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,17 +25,38 @@ from luthier.testing import made
 needs_wandb = pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed")
 
 
+BLOCK, OPENING, HEAD, WHOLE, LAST = 32768, 7, struct.Struct("<IHB"), 1, 4
+"""The file is LevelDB's log: blocks, after ``:W&B`` and a version, of pieces with checksum, length, and which part of a record they are."""
+
+
+def _scanned(data: bytes) -> Iterator[bytes]:
+    """The records of a ``.wandb`` file (the Python package has no reader of its own any more)."""
+    assert data.startswith(b":W&B")
+    at, parts = OPENING, b""
+    while at + HEAD.size <= len(data):
+        if BLOCK - at % BLOCK < HEAD.size:
+            at += BLOCK - at % BLOCK
+            continue
+        _, length, kind = HEAD.unpack_from(data, at)
+        if at + HEAD.size + length > len(data):
+            return
+        parts += data[at + HEAD.size : at + HEAD.size + length]
+        at += HEAD.size + length
+        if kind in (WHOLE, LAST):
+            yield parts
+            parts = b""
+
+
 def _records(folder: Path) -> list[Any]:
-    """Everything in the one offline run below the folder, read by wandb's own reader."""
-    store = importlib.import_module("wandb.sdk.internal.datastore").DataStore()
+    """Everything in the one offline run below the folder; a process of wandb's own writes the last of it after the run was finished."""
     record = importlib.import_module("wandb.proto.wandb_internal_pb2").Record
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
-    store.open_for_scan(str(path))
-    found = []
-    while (data := store.scan_data()) is not None:
-        one = record()
-        one.ParseFromString(data)
-        found.append(one)
+    found: list[Any] = []
+    for _ in range(300):
+        found = [record.FromString(data) for data in _scanned(path.read_bytes())]
+        if found and found[-1].HasField("exit"):
+            break
+        time.sleep(0.1)
     return found
 
 

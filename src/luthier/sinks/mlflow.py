@@ -105,7 +105,7 @@ class _Run:
     def _experiment_id(self, name: str, root: Path | None) -> str:
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            where = {"artifact_location": (root / re.sub(r"[^\w.-]", "_", name)).as_uri()} if root else {}
+            where = {"artifact_location": (root / re.sub(r"[^\w.-]", "_", name).strip(".")).as_uri()} if root else {}
             try:
                 return str(self._client.create_experiment(name, **where))
             except self._mlflow.MlflowException:
@@ -203,6 +203,18 @@ def save_model(export: Path, folder: Path, **more: Any) -> None:
             pip_requirements=_requirements(facts["runtime"]),
             **more,
         )
+    _without_folders(folder / "MLmodel", code.name)
+
+
+def _without_folders(path: Path, code: str) -> None:
+    """Takes the folders of this machine out of a model's description: MLflow finds the code and the export by their names beside it."""
+    import yaml
+
+    said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    flavor = said["flavors"]["python_function"]
+    flavor["model_code_path"] = code
+    flavor["artifacts"]["export"]["uri"] = flavor["artifacts"]["export"]["path"]
+    files.write_text(path, yaml.safe_dump(said, sort_keys=False))
 
 
 _LOADING = threading.Lock()
@@ -223,7 +235,7 @@ def _signature(*, several: bool) -> Any:
 
 def _requirements(runtime: str) -> list[str]:
     """What ``mlflow models serve`` installs where it makes an environment of its own."""
-    extras = ",".join(["serve", "mlflow", *(["openvino"] if runtime.startswith("openvino") else [])])
+    extras = ",".join(["mlflow", *(["openvino"] if runtime.startswith("openvino") else []), "serve"])
     return [f"luthier[{extras}]=={version('luthier')}", f"mlflow-skinny=={importlib.import_module('mlflow').__version__}"]
 
 
