@@ -99,7 +99,7 @@ def test_a_stage_that_is_killed_again_and_again_fails_the_job(service: Service, 
     work(service)
     found = service.fine_tuning.get(job)
     assert found["status"] == "failed"
-    assert f"{MOST_DEATHS + 1} times in a row" in found["error"]["message"]
+    assert f"{MOST_DEATHS + 1} times without getting any further" in found["error"]["message"]
     assert len(deaths) == MOST_DEATHS + 1
 
 

@@ -20,6 +20,7 @@ from luthier.app.tuning_sinks import open_sinks
 from luthier.app.tuning_spec import Intent
 from luthier.app.tunings import Tunings
 from luthier.core.errors import KILLED, Conflict, GateRefused, JobFailed, LuthierError, NoSpace, Overloaded, Stopped
+from luthier.core.events import CheckpointWritten, Event, StageFinished
 from luthier.core.tuning import TuningRequest
 from luthier.core.types import Artifact
 from luthier.store.tables import CHECKPOINTS, TUNED_MODELS
@@ -35,7 +36,7 @@ AGAIN_S = 0.5
 """Half of the first wait after a stage was killed; it doubles with every further time."""
 
 MOST_DEATHS = 8
-"""So often in a row may the process of a job's stage be killed (for memory, by a person) before the job fails."""
+"""So often may the process of a job's stage be killed (for memory, by a person) without getting any further, before the job fails."""
 
 
 class Lost(Exception):
@@ -52,7 +53,8 @@ class Work:
         self.tuning = self.service.fine_tuning
         self.name = model_name(row)
         self.reporter = Reporter(self.job, self.name, Checkpoints(self.service), self._say, self._change)
-        self.service.sinks.append(self.reporter.take)
+        self.service.sinks += [self.reporter.take, self._heed]
+        self.deaths = int(row["results"].get("deaths", 0))
         self.wish = ""
         self.retry_in_s = 0.0
         self._lost = threading.Event()
@@ -119,11 +121,17 @@ class Work:
         dataset = self.reporter.dataset = service.prepare(plan, run)
         model = service.train(plan, dataset, run)
         self._checkpoints_of(model)
-        self._note(dataset=dataset.id, model=model.id, waiting=False, deaths=0)
+        self._note(dataset=dataset.id, model=model.id, waiting=False)
         evaluation = service.evaluate(plan, model, run)
         self._judge(intent, evaluation)
         export = service.export(plan, evaluation, run)
         self._finish(intent, {"dataset": dataset, "model": model, "evaluation": evaluation, "export": export})
+
+    def _heed(self, event: Event) -> None:
+        """What is done for good (a stage, a checkpoint) ends the count of deaths."""
+        if self.deaths and isinstance(event, StageFinished | CheckpointWritten):
+            self.deaths = 0
+            self._note(deaths=0)
 
     def _note(self, **values: Any) -> None:
         results = dict(self.tunings.get(self.job)["results"]) | values
@@ -231,9 +239,9 @@ class Work:
     def _killed(self, error: JobFailed) -> None:
         """The stage's process was killed, which says nothing of the work: it goes on where it was, unless that happens again and again."""
         results = dict(self.tunings.get(self.job)["results"])
-        deaths = int(results.get("deaths", 0)) + 1
+        deaths = self.deaths + 1
         if deaths > MOST_DEATHS:
-            said = f"{error.message}, {deaths} times in a row"
+            said = f"{error.message}, {deaths} times without getting any further"
             self._fail(JobFailed(said, "give the worker more memory, or ask for less: train.method lora, a smaller batch_size", KILLED))
             return
         self.retry_in_s = min(AGAIN_S * 2**deaths, WAIT_S)
