@@ -159,6 +159,28 @@ def test_what_a_stage_prints_that_is_no_event_becomes_a_note(tmp_path: Path, mon
     assert isinstance(events[-1], StageFailed)
 
 
+@pytest.mark.parametrize(("operator", "card", "sees"), [(None, "", None), ("2,3", "", "2,3"), (None, "1", "1"), ("2,3", "3", "3")])
+def test_a_stage_sees_the_card_that_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operator: str | None, card: str, sees: str | None
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if operator is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", operator)
+    code = "import os; print('sees', os.environ.get('CUDA_VISIBLE_DEVICES'))"
+    monkeypatch.setattr("luthier.executors.local.sys.executable", _python(tmp_path, code))
+    events: list[Event] = []
+    LOCAL.submit(_job(tmp_path).model_copy(update={"card": card}), events.append).wait()
+    assert [event.text for event in events if isinstance(event, NoteSaid)] == [f"sees {sees}"]
+
+
+def _python(folder: Path, code: str) -> str:
+    """A program that does this, whatever it is asked for."""
+    path = folder / "python"
+    path.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{code}"\n')
+    path.chmod(0o755)
+    return str(path)
+
+
 def test_who_does_not_listen_does_not_stop_the_stage(tmp_path: Path) -> None:
     def broken(event: Event) -> None:
         raise OSError("the journal is away")

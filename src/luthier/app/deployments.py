@@ -11,10 +11,10 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Engine, RowMapping, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from luthier.app.endpoints import check_name
@@ -186,18 +186,29 @@ class Deployments:
     # -- workers --------------------------------------------------------------------------------------------------
 
     def pending(self) -> Sequence[str]:
-        """Names that ``work`` should be called with: new ones, and those whose worker is gone."""
-        now = time.time()
-        waiting = and_(DEPLOYMENTS.c.workspace == self.workspace.name, DEPLOYMENTS.c.state.in_(("accepted", "creating")))
-        with self.engine.connect() as connection:
-            rows = connection.execute(select(DEPLOYMENTS).where(waiting).order_by(DEPLOYMENTS.c.created_at)).mappings().all()
-        return [row["name"] for row in rows if _free(row, now)]
+        """Names that ``work`` should be called with."""
+        return [str(row["name"]) for row in pending(self.engine, self.workspace.name)]
+
+    def needs(self, model: str) -> dict[str, Any]:
+        """What it takes of the machine to make the model's export; nothing where that is there, or cannot be made."""
+        try:
+            meant = self.service.models.find(model)
+            if meant.row is None or (meant.kind == "tuned" and meant.row["export"]):
+                return {}
+            artifact = meant.row["artifact"] if meant.kind == "checkpoint" else meant.row["model"]
+            plan = Plan(**self.workspace.artifacts.manifest(artifact)["plan"])
+        except (LuthierError, KeyError, ValueError):  # ``finish`` says why
+            return {}
+        memory = float(plan.estimates.get("memory_bytes", 0.0))  # of its training, which is more
+        return {"memory_bytes": memory, "threads": plan.train.threads, "executor": plan.executor, "device": "cpu"}
 
     def work(self, name: str) -> bool:
         """Makes a deployment true: evaluates and exports what has no export, then deploys it. Blocks; whether this call did it."""
-        token = self._claim(name)
-        if not token:
-            return False
+        token = self.claim(name)
+        return bool(token) and self.finish(name, token)
+
+    def finish(self, name: str, token: str) -> bool:
+        """The same for who has claimed it; whether it was still theirs at the end."""
         stop = threading.Event()
         heart = threading.Thread(target=self._beat, args=(name, token, stop), daemon=True)
         heart.start()
@@ -208,7 +219,8 @@ class Deployments:
             heart.join(timeout=1)
         return self._change(name, token, **values)
 
-    def _claim(self, name: str) -> str:
+    def claim(self, name: str, admit: Callable[[Connection], dict[str, Any] | None] | None = None) -> str:
+        """Takes a deployment; the token, or "". ``admit`` is asked in the same transaction, before anything else: see ``Tunings.claim``."""
         row = self._row(name)
         if row is None or row["state"] not in ("accepted", "creating") or not _free(row, time.time()):
             return ""
@@ -216,7 +228,10 @@ class Deployments:
         same = (DEPLOYMENTS.c.state == row["state"], DEPLOYMENTS.c.lease_token == row["lease_token"])
         lease = {"state": "creating", "lease_owner": owner(), "lease_token": token, "lease_expires_at": time.time() + LEASE_S}
         with self.engine.begin() as connection:
-            done = connection.execute(update(DEPLOYMENTS).where(self._is(name), *same).values(**lease))
+            more = admit(connection) if admit is not None else {"needs": {}, "card": ""}
+            if more is None:
+                return ""
+            done = connection.execute(update(DEPLOYMENTS).where(self._is(name), *same).values(**lease, **more))
         return token if done.rowcount == 1 else ""
 
     def _beat(self, name: str, token: str, stop: threading.Event) -> None:
@@ -278,6 +293,16 @@ class Deployments:
                 return
             fresh = {"job": model.job, "base": model.base or plan.model, "task": plan.task, "created_at": time.time()}
             connection.execute(insert(TUNED_MODELS).values(workspace=self.workspace.name, name=model.name, **fresh, **made))
+
+
+def pending(engine: Engine, workspace: str = "") -> Sequence[RowMapping]:
+    """Deployments of a workspace, or of all, that nobody alive works on and that do not rest: new ones, and those whose worker is gone."""
+    query = select(DEPLOYMENTS).where(DEPLOYMENTS.c.state.in_(("accepted", "creating"))).order_by(DEPLOYMENTS.c.created_at)
+    if workspace:
+        query = query.where(DEPLOYMENTS.c.workspace == workspace)
+    now = time.time()
+    with engine.connect() as connection:
+        return [row for row in connection.execute(query).mappings() if _free(row, now)]
 
 
 def hidden_name(model: str) -> str:

@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import ValidationError
 
-from luthier.app import posts, remote_fields, tuning_objects, tuning_sinks
+from luthier.app import posts, remote_fields, tuning_objects, tuning_sinks, workers
 from luthier.app.posts import Post
 from luthier.app.stopping import MEANT, Stop, Wish, move
 from luthier.app.tuning_spec import Intent, find_base, intend
 from luthier.app.tunings import Tunings
-from luthier.core.errors import Conflict, LuthierError, SpecError
+from luthier.core.errors import Conflict, Forbidden, LuthierError, NoSpace, Overloaded, SpecError
 from luthier.core.events import TuningMoved, TuningSaid
 from luthier.core.plan import TrainPlan
 from luthier.core.tuning import FINAL, State, TuningRequest
 
 if TYPE_CHECKING:
     from luthier.app.service import Service
+
+PRIORITY = 10
+"""The highest priority that a key without ``admin`` may ask for."""
 
 Said: TypeAlias = tuple[str, dict[str, Any]]
 """A message to a job's owner, and its data."""
@@ -38,14 +41,16 @@ class FineTuning:
 
     # -- create ---------------------------------------------------------------------------------------------------
 
-    def create(self, body: dict[str, Any], *, repeated: bool = False, idempotency: str = "") -> dict[str, Any]:
+    def create(self, body: dict[str, Any], *, repeated: bool = False, idempotency: str = "", admin: bool = True) -> dict[str, Any]:
         """A job from the body of ``POST /fine_tuning/jobs``; everything that cannot work is refused now.
 
         ``repeated``: the client says that this may be a repetition (clients repeat a POST whose answer they did not get, without a key);
         a job of exactly this request that is younger than ten minutes is then the answer. ``idempotency``: a key of the caller's own, known
-        for a day; raises ``KeyReused`` when it came with another request.
+        for a day; raises ``KeyReused`` when it came with another request. ``admin``: whether the caller may go before other workspaces.
         """
         request = _form(body)
+        if abs(request.priority) > PRIORITY and not admin:
+            raise Forbidden(f"priority: {request.priority} needs the scope admin", f"with train it is -{PRIORITY} to {PRIORITY}")
         post = Post(body, idempotency, repeated)
         known = posts.known(self.rows.engine, self.rows.workspace, post)
         return tuning_objects.job(known or self._create(request, post))
@@ -74,6 +79,8 @@ class FineTuning:
             if not self._files_ready(request):
                 return
             values = decided_values(request, self.intent(request, job))
+        except (NoSpace, Overloaded):
+            return  # the disk is full, or the store of files does not answer: later
         except LuthierError as error:
             said = {"code": error.code, "message": error.message, "param": getattr(error, "path", ""), "hint": error.hint}
             told = self.moved(job, "validating_files", "failed", (f"The job failed: {error.message}", said))
@@ -110,7 +117,19 @@ class FineTuning:
             raise SpecError(
                 "training_file", "no message would be trained: every assistant message has weight 0", "set weight 1, or leave it out"
             )
-        return intend(self.service, request, facts, paths, name, check_memory=check_memory)
+        intent = intend(self.service, request, facts, paths, name, check_memory=False)
+        if check_memory and request.executor == "local":
+            self._carried(intent)
+        return intent
+
+    def _carried(self, intent: Intent) -> None:
+        """Refuses what no worker can ever carry, as far as is known. What only has no room now waits in the queue."""
+        needed, most = float(intent.plan.estimates.get("memory_bytes", 0.0)), workers.largest(self.rows.engine)
+        if needed > most:
+            method = intent.plan.train.method
+            said = f"{intent.base.name} needs about {needed / 2**30:.1f} GiB to tune by {method}"
+            said += f"; no worker gives more than {most / 2**30:.1f} GiB"
+            raise SpecError("model", said, "choose train.method=lora or head, or a smaller model (luthier models)")
 
     def _most(self) -> int:
         from luthier.app.workspaces import Workspaces
@@ -254,6 +273,7 @@ def decided_values(request: TuningRequest, intent: Intent) -> dict[str, Any]:
             "memory_bytes": intent.plan.estimates.get("memory_bytes", 0.0),
             "executor": request.executor,
             "threads": intent.plan.train.threads,
+            "device": intent.plan.train.device,
         },
         "results": {"task": intent.decision.task, "why": intent.decision.why},
     }

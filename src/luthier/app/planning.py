@@ -18,7 +18,10 @@ MEMORY_SHARE = 0.9
 
 
 def make_plan(spec: Spec, *, inherited: Plan | None = None, check_memory: bool = True) -> Plan:
-    """The plan for a spec; where that is silent, ``inherited`` holds (the plan of the artifact that the work starts from)."""
+    """The plan for a spec; where that is silent, ``inherited`` holds (the plan of the artifact that the work starts from).
+
+    ``check_memory=False``: it is not this machine, or not now, that has to have the memory.
+    """
     _known("tasks", "task", spec.task)
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     origins: dict[str, str] = {}
@@ -129,7 +132,7 @@ def _base(plan: Plan, check_memory: bool) -> None:
             f"{card.id} needs about {needed / 2**30:.1f} GiB to tune by {plan.train.method}; this machine has {free / 2**30:.1f} GiB free",
             "choose train.method=lora or head, or a smaller model (luthier models)",
         )
-    usable, why_not = cards.availability(card)
+    usable, why_not = cards.availability(card, here=check_memory)
     if not usable:
         raise NotPossible(f"{card.id} cannot be used right now: {why_not}", "luthier models shows which can")
 

@@ -64,8 +64,9 @@ def fingerprints(names: Sequence[str]) -> list[str]:
 class Runner:
     """Does single stages of runs in a workspace."""
 
-    def __init__(self, workspace: Workspace, leases: Leases, emit: Emit) -> None:
+    def __init__(self, workspace: Workspace, leases: Leases, emit: Emit, card: str = "") -> None:
         self.workspace = workspace
+        self.card = card
         self.leases = leases
         self.emit = emit
         self._stopping = threading.Event()
@@ -99,6 +100,7 @@ class Runner:
                     plan=plan,
                     work=str(work),
                     cache=str(self.workspace.cache),
+                    card=self.card,
                     inputs=others | {kind: artifact.path for kind, artifact in parents.items()},
                     parents=ids,
                 )

@@ -66,6 +66,7 @@ class Service:
     def __init__(self, home: str | Path = "", sinks: Sequence[Callable[[Event], None]] = (), workspace: str = DEFAULT) -> None:
         self.workspace = Workspace(home, workspace)
         self.sinks = list(sinks)
+        self.card = ""  # the accelerator that its stages are to use, where a worker gave them one
         self._about = ""
         self._last_progress = 0.0
 
@@ -129,7 +130,7 @@ class Service:
     @cached_property
     def _runner(self) -> Runner:
         self.workspace.sweep_sometimes()
-        return Runner(self.workspace, self.leases, self.emit)
+        return Runner(self.workspace, self.leases, self.emit, self.card)
 
     def emit(self, event: Event) -> None:
         """Journals an event (progress at most once a second) and hands it to the sinks."""

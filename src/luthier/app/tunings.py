@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Engine, and_, case, delete, func, insert, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, func, insert, literal_column, select, update
 
-from luthier.app import posts
+from luthier.app import posts, queue
 from luthier.app.leases import gone, host_of, owner
 from luthier.core.errors import Conflict, UnknownName
 from luthier.core.tuning import FINAL, State, may_move
-from luthier.store.tables import EVENTS, TUNING_METADATA, TUNINGS
+from luthier.store.tables import EVENTS, FILES, TUNING_METADATA, TUNINGS
 
 LEASE_S = 30.0
 PATIENCE_S = 300.0
@@ -112,44 +112,55 @@ class Tunings:
 
     # -- workers --------------------------------------------------------------------------------------------------
 
-    def waiting(self, active: Collection[str] = (), limit: int = 50) -> list[dict[str, Any]]:
-        """Jobs that may be claimed: queued ones by priority and age, and before them those whose owner is gone.
+    def waiting(self, active: Collection[str] = ()) -> list[dict[str, Any]]:
+        """Jobs that may be claimed, by turn (``app.queue``), and before them those whose owner is gone."""
+        return self.lost(active) + list(queue.Line(self.engine))
+
+    def lost(self, active: Collection[str] = ()) -> list[dict[str, Any]]:
+        """Running jobs whose owner is gone.
 
         ``active``: what this process works on; any other job that its lease names was dropped (the database was away).
         """
         now, me = time.time(), owner()
+        held = select(*queue.SEEN).where(TUNINGS.c.state == "running").order_by(TUNINGS.c.seq)
         with self.engine.connect() as connection:
-            held = select(TUNINGS).where(TUNINGS.c.state == "running").order_by(TUNINGS.c.seq)
-            lost = [
-                dict(row)
-                for row in connection.execute(held).mappings()
-                if row["id"] not in active and (row["lease_owner"] == me or _void(dict(row), now))
-            ]
-            queued = select(TUNINGS).where(TUNINGS.c.state == "queued", or_(TUNINGS.c.lease_token == "", TUNINGS.c.lease_expires_at < now))
-            queued = queued.where(TUNINGS.c.wish == "").order_by(TUNINGS.c.priority.desc(), TUNINGS.c.seq).limit(limit)
-            return lost + [dict(row) for row in connection.execute(queued).mappings()]
+            found = [dict(row) for row in connection.execute(held).mappings()]
+        return [row for row in found if row["id"] not in active and (row["lease_owner"] == me or _void(row, now))]
 
-    def running_here(self) -> list[dict[str, Any]]:
-        """Jobs that living processes of this machine hold now."""
-        mine = and_(TUNINGS.c.state == "running", TUNINGS.c.lease_owner.startswith(f"{host_of(owner())}:", autoescape=True))
+    def unchecked(self) -> Iterator[dict[str, Any]]:
+        """Jobs whose files were not checked yet when they came, and are by now."""
+        needs = FILES.c.id.in_((TUNINGS.c.training_file, TUNINGS.c.validation_file))
+        pending = select(FILES.c.seq).where(needs, FILES.c.status == "uploaded").exists()
+        query = select(TUNINGS).where(TUNINGS.c.state == "validating_files", ~pending).order_by(TUNINGS.c.seq).limit(100)
+        after = 0
+        while True:
+            with self.engine.connect() as connection:
+                page = [dict(row) for row in connection.execute(query.where(TUNINGS.c.seq > after)).mappings()]
+            if not page:
+                return
+            yield from page
+            after = page[-1]["seq"]
+
+    def idle(self) -> bool:
+        """Whether no job waits for anything that a worker does."""
+        query = select(TUNINGS.c.seq).where(TUNINGS.c.state.in_(("queued", "validating_files"))).limit(1)
         with self.engine.connect() as connection:
-            found = connection.execute(select(TUNINGS).where(mine)).mappings()
-            return [dict(row) for row in found if not gone(row["lease_owner"])]
+            return connection.execute(query).first() is None
 
-    def unchecked(self) -> list[dict[str, Any]]:
-        """Jobs whose files were not checked yet when they came."""
-        query = select(TUNINGS).where(TUNINGS.c.state == "validating_files").order_by(TUNINGS.c.seq).limit(100)
-        with self.engine.connect() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
+    def claim(self, row: dict[str, Any], admit: Callable[[Connection], dict[str, Any] | None] | None = None) -> str:
+        """Takes a job that ``waiting`` showed; the token, or "" when another worker was quicker.
 
-    def claim(self, row: dict[str, Any]) -> str:
-        """Takes a job that ``waiting`` showed; the token, or "" when another worker was quicker."""
+        ``admit`` is asked in the same transaction, before anything else: what is to be written too, or none if it must not be taken.
+        """
         token, now = secrets.token_hex(8), time.time()
         same = and_(TUNINGS.c.seq == row["seq"], TUNINGS.c.state == row["state"], TUNINGS.c.lease_token == row["lease_token"])
         lease = {"lease_owner": owner(), "lease_token": token, "lease_expires_at": now + LEASE_S}
         started = {"started_at": row["started_at"] or now, "attempts": row["attempts"] + (row["state"] == "running")}
         with self.engine.begin() as connection:
-            done = connection.execute(update(TUNINGS).where(same).values(state="running", **lease, **started))
+            more = admit(connection) if admit is not None else {}
+            if more is None:
+                return ""
+            done = connection.execute(update(TUNINGS).where(same).values({"state": "running", "card": ""} | lease | started | more))
         return token if done.rowcount == 1 else ""
 
     def beat(self, job: str, token: str, *, extend: bool = True) -> str | None:

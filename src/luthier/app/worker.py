@@ -10,15 +10,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from luthier.app import workers
 from luthier.app.capacity import Capacity
+from luthier.app.deploying import Deploying
 from luthier.app.service import Service
 from luthier.app.tuning_work import Work
 from luthier.app.tunings import Tunings
-from luthier.app.workspaces import Workspaces
+from luthier.app.turns import Turns
 from luthier.core.errors import LuthierError
 
 LOG = logging.getLogger("luthier.worker")
@@ -36,6 +39,8 @@ class Worker:
         self.home = str(self.service.workspace.root)
         self.tunings = Tunings(self.service.workspace.engine())
         self.capacity = Capacity(jobs)
+        self.turns = Turns(self.tunings.engine, self.capacity)
+        self.deploying = Deploying(self.tunings.engine, self.home, self.capacity)
         self._stop = threading.Event()
         self._active: dict[str, Work] = {}
         self._later: dict[str, float] = {}
@@ -44,17 +49,19 @@ class Worker:
 
     def run(self, *, idle_end: bool = False) -> None:
         """Works until ``stop`` is called; then ends its jobs in good order (they go back to the queue)."""
+        self._guarded(self._tell)
         threads = [threading.Thread(target=self._repeat, args=(what, every), daemon=True) for what, every in self._duties()]
         for thread in threads:
             thread.start()
         while not self._stop.wait(LOOK_S):
             idle = self._guarded(self._look)
-            if idle_end and idle and not self._active:
+            if idle_end and idle and not self._active and not self.deploying.busy:
                 break
         self._stop.set()
         for work in list(self._active.values()):
             work.stop("requeue")
-        while self._active:
+        while self._active or self.deploying.busy:
+            self.deploying.stop()
             time.sleep(0.05)
 
     def stop(self) -> None:
@@ -62,7 +69,8 @@ class Worker:
         self._stop.set()
 
     def _duties(self) -> list[tuple[Callable[[], Any], float]]:
-        return [(self._beat, LOOK_S), (self._chores, CHORES_S), (self._deliver, 1.0), (self._deploy, 1.0), (self._check, 0.5)]
+        often = [(self._beat, LOOK_S), (self._check, 0.5), (self._admit, 0.5), (self._deliver, 1.0), (self.deploying.look, 1.0)]
+        return [*often, (self._tell, CHORES_S), (self._chores, CHORES_S)]
 
     def _repeat(self, what: Callable[[], Any], every_s: float) -> None:
         while not self._stop.wait(every_s):
@@ -86,26 +94,16 @@ class Worker:
     def _look(self) -> bool:
         """Takes every job that this machine carries now; whether nothing waits."""
         now = time.monotonic()
-        found = self.tunings.waiting(self._active)
-        waiting = [row for row in found if self._later.get(row["id"], 0.0) <= now]
-        if not waiting:
-            return not found and not self.tunings.unchecked()
-        running = [row["needs"] for row in self.tunings.running_here()]
-        for row in waiting:
-            if self.capacity.carries(row["needs"], running) and self._allowed(row):
-                token = self.tunings.claim(row)
-                if token:
-                    running.append(row["needs"])
-                    self._start(self.tunings.get(row["id"]), token)
-        return False
-
-    def _allowed(self, row: dict[str, Any]) -> bool:
-        """Whether the workspace may have one more running job."""
-        most = int(Workspaces(self.tunings.engine).settings(row["workspace"]).get("jobs_running", 0) or 0)
-        return not most or Tunings(self.tunings.engine, row["workspace"]).count(("running",)) < most
+        with self._lock:
+            self._later = {job: at for job, at in self._later.items() if at > now}
+        taken = self.turns.take(self._active, self._later)
+        for row, token in taken:
+            self._start(row, token)
+        return not taken and self.tunings.idle()
 
     def _start(self, row: dict[str, Any], token: str) -> None:
         work = Work(self.home, row, token, self.tunings)
+        work.service.card = row["card"]
         self._active[work.job] = work
         threading.Thread(target=self._work, args=(work,), name=work.job, daemon=True).start()
 
@@ -115,7 +113,8 @@ class Worker:
                 work.retry_in_s = work.retry_in_s or 5.0
         finally:
             if work.retry_in_s:
-                self._later[work.job] = time.monotonic() + work.retry_in_s
+                with self._lock:
+                    self._later[work.job] = time.monotonic() + work.retry_in_s
             self._active.pop(work.job, None)
 
     def _beat(self) -> None:
@@ -133,12 +132,15 @@ class Worker:
 
     # -- chores ---------------------------------------------------------------------------------------------------
 
-    def _each(self) -> list[Service]:
-        """The use cases of every workspace."""
-        for name in Workspaces(self.tunings.engine).names():
-            if name not in self._services:
-                self._services[name] = Service(self.home, workspace=name)
-        return list(self._services.values())
+    def _of(self, workspace: str) -> Service:
+        """The use cases of a workspace."""
+        if workspace not in self._services:
+            self._services[workspace] = Service(self.home, workspace=workspace)
+        return self._services[workspace]
+
+    def _tell(self) -> None:
+        """That there is a worker here, and how much memory it has for jobs."""
+        workers.tell(self.tunings.engine, self.capacity.memory_bytes)
 
     def _chores(self) -> None:
         from luthier.app.courier import Courier
@@ -146,27 +148,22 @@ class Worker:
         self.service.files.expire()
         self.service.uploads.expire()
         Courier(self.tunings.engine).forget()
-        self._each()
         for row in self.tunings.untold():
-            self._services[row["workspace"]].fine_tuning.notify(row["id"], row["state"])
+            self._of(row["workspace"]).fine_tuning.notify(row["id"], row["state"])
         for row in self.tunings.wished():
-            self._services[row["workspace"]].fine_tuning.settle(row)
+            self._of(row["workspace"]).fine_tuning.settle(row)
 
     def _check(self) -> None:
-        """Checks large files that came, and lets jobs go on that wait for that."""
+        """Checks large files that came."""
         self.service.files.check_pending()
-        waiting = self.tunings.unchecked()
-        if waiting:
-            self._each()
-        for row in waiting:
-            self._services[row["workspace"]].fine_tuning.admit(row)
+
+    def _admit(self) -> None:
+        """Lets jobs go on that waited for that; one that cannot be looked at now keeps no other one waiting."""
+        for row in self.tunings.unchecked():
+            self._guarded(partial(self._of(row["workspace"]).fine_tuning.admit, row))
 
     def _deliver(self) -> None:
         from luthier.app.courier import Courier
 
         Courier(self.tunings.engine).deliver_due(20)
 
-    def _deploy(self) -> None:
-        for service in self._each():
-            for name in service.deployments.pending():
-                service.deployments.work(name)

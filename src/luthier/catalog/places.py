@@ -167,15 +167,15 @@ def _hash(path: str, changed_ns: int, size_bytes: int) -> str:
     return files.sha256(Path(path))
 
 
-def availability(card: ModelCard) -> tuple[bool, str]:
-    """Whether the model can be tuned on this machine right now, and in one sentence why not.
+def availability(card: ModelCard, *, here: bool = True) -> tuple[bool, str]:
+    """Whether the model can be tuned on this machine right now, and in one sentence why not. ``here=False``: on one with more memory.
 
     A hub model that would first be fetched counts as usable when the hub answers.
     """
     if card.source.kind == "azure":
         missing = [name for name in ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY") if not os.environ.get(name)]
         return (not missing, f"hosted at Azure: {' and '.join(missing)} not set" if missing else "")
-    why = _too_large(card)
+    why = _too_large(card) if here else ""
     if not why and card.source.kind == "hub" and not _in_cache(card):
         reason = _hub_unreachable()
         why = f"{card.size_bytes / 1e6:,.0f} MB to fetch, and {reason}" if reason else ""

@@ -43,6 +43,7 @@ class Job(BaseModel):
     parents: list[str] = Field(default_factory=list)
     work: str
     cache: str = ""
+    card: str = Field(default="", description="the accelerator to use, as CUDA_VISIBLE_DEVICES names it; empty: any")
 
     @property
     def kind(self) -> str:

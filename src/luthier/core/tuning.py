@@ -136,7 +136,7 @@ class TuningRequest(Form):
     evaluate: dict[str, Any] = Field(default_factory=dict, description="the recipe's section: bars, folds, baselines ...")
     export: dict[str, Any] = Field(default_factory=dict, description="the recipe's section: runtimes, parity ...")
     executor: str = Field(default="local", max_length=100)
-    priority: int = Field(default=0, ge=-100, le=100, description="higher runs first")
+    priority: int = Field(default=0, ge=-100, le=100, description="higher runs first; beyond 10 with an admin key")
 
     @property
     def asked(self) -> Hyperparameters:

@@ -78,6 +78,12 @@ class Process:
             self.process.kill()
 
 
+def _environment(job: Job) -> dict[str, str]:
+    """Ours, with the one card that is this job's: libraries then see no other one."""
+    card = {"CUDA_VISIBLE_DEVICES": job.card} if job.card else {}
+    return {**os.environ, "LUTHIER_PARENT": str(os.getpid()), "TOKENIZERS_PARALLELISM": "false", **card}
+
+
 def _silent_end(code: int, said: list[str]) -> dict[str, Any]:
     if code < 0:
         name = signal.Signals(-code).name
@@ -110,7 +116,7 @@ class Local:
             text=True,
             encoding="utf-8",
             errors="replace",
-            env={**os.environ, "LUTHIER_PARENT": str(os.getpid()), "TOKENIZERS_PARALLELISM": "false"},
+            env=_environment(job),
             start_new_session=True,
         )
         return Process(process, emit, job.stage)

@@ -225,11 +225,11 @@ of the request. ``turn`` is the priority negated, so that one index has the queu
 WORKERS = Table(
     "workers",
     METADATA,
-    Column("owner", String, primary_key=True),
+    Column("machine", String, primary_key=True),
     _count("memory_bytes"),
     _time("seen_at"),
 )
-"""The workers that were seen lately, and the most memory that each gives to jobs."""
+"""The machines with a worker that were seen lately, and the most memory that each gives to jobs."""
 
 TUNING_METADATA = Table(
     "fine_tuning_metadata",

@@ -119,7 +119,8 @@ def create(
 ) -> dict[str, Any]:
     """Creates a job. The file decides the task (docs/fine-tuning.md); what cannot work is refused now, in a sentence."""
     body = request.model_dump(mode="json", exclude_unset=True)
-    return caller.service.fine_tuning.create(body, repeated=x_stainless_retry_count not in ("", "0"), idempotency=idempotency_key)
+    again, admin = x_stainless_retry_count not in ("", "0"), "admin" in caller.scopes
+    return caller.service.fine_tuning.create(body, repeated=again, idempotency=idempotency_key, admin=admin)
 
 
 @routes.get("", response_model=Jobs)

@@ -1,5 +1,7 @@
 """The queue: one job for one Idempotency-Key, what makes looking for the next job quick, cards, and which workers there are."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -27,14 +29,14 @@ def upgrade() -> None:
     if "workers" not in sa.inspect(op.get_bind()).get_table_names():
         op.create_table(
             "workers",
-            sa.Column("owner", sa.String, nullable=False),
+            sa.Column("machine", sa.String, nullable=False),
             sa.Column("memory_bytes", sa.BigInteger, nullable=False),
             sa.Column("seen_at", sa.Float, nullable=False),
-            sa.PrimaryKeyConstraint("owner"),
+            sa.PrimaryKeyConstraint("machine"),
         )
 
 
-def _column(table: str, name: str, kind: type[sa.types.TypeEngine], default: str) -> None:
+def _column(table: str, name: str, kind: Any, default: str) -> None:
     if name not in {column["name"] for column in sa.inspect(op.get_bind()).get_columns(table)}:
         op.add_column(table, sa.Column(name, kind, nullable=False, server_default=default))
 
@@ -45,7 +47,7 @@ def _indexes(table: str) -> dict[str, bool]:
 
 def _index(name: str, table: str, *columns: str, unique: bool = False, where: str = "") -> None:
     if name not in _indexes(table):
-        some = {"sqlite_where": sa.text(where), "postgresql_where": sa.text(where)} if where else {}
+        some: dict[str, Any] = {"sqlite_where": sa.text(where), "postgresql_where": sa.text(where)} if where else {}
         op.create_index(name, table, list(columns), unique=unique, **some)
 
 
