@@ -16,7 +16,7 @@ CLIENTS = ("OpenAI", "OpenAI-on-Azure", "AzureOpenAI")
 
 WAYS = ("sync", "async")
 EVERYTHING = "LUTHIER_TEST_CLIENTS"
-"""Set to ``all``: every guide's script is run under every version (``bench/clients.py --guides`` does)."""
+"""Set to ``all``: both ways of calling by every class of every version, and every guide's script (``bench/clients.py --guides`` does)."""
 
 
 class Combination(NamedTuple):
@@ -31,6 +31,8 @@ class Combination(NamedTuple):
 
 
 MATRIX = [Combination(*one) for one in product(environments.VERSIONS, CLIENTS, WAYS)]
+HALF = [one for number, one in enumerate(MATRIX) if (number // 2 + number) % 2 == 0]
+"""Every class of every version, each called in one of the two ways, by turns."""
 
 
 def life(one: Combination, world: World) -> list[dict[str, Any]]:
