@@ -87,7 +87,7 @@ def _install(version: str, folder: Path) -> Path:
     return folder
 
 
-def run(version: str, script: Path, *words: str, timeout_s: float = 240, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(version: str, script: Path, *words: str, timeout_s: float = 600, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs a script under a version, in an empty folder of its own, with these environment variables and no others of ours."""
     command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", ALONE, str(environment(version)), str(script.resolve()), *words]
     own = {"PATH": os.environ.get("PATH", ""), "NO_PROXY": "*", "LC_ALL": "C.UTF-8"}
