@@ -113,6 +113,7 @@ def test_a_base_encoder_is_made_ready_once_and_then_answers(live: Any, exported:
     for name in ("model.safetensors", "tokenizer.json"):
         (folder / name).symlink_to(exported.base_folder() / name)
     client = live.openai()
+    assert "tiny" in [one.id for one in client.models.list()], "what the operator put there is listed"
     with pytest.raises(openai.InternalServerError) as caught:
         client.embeddings.create(model="tiny", input="a parcel")
     assert (caught.value.status_code, caught.value.code) == (503, "model_not_ready")

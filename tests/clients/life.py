@@ -1,6 +1,7 @@
 """The whole life of a fine-tuned model through the official client, the same lines for every version, class and way of calling.
 
-    life.py --client OpenAI|OpenAI-on-Azure|AzureOpenAI --way sync|async --url ... --key ... --model ... --data FOLDER --receiver URL
+    life.py --client OpenAI|OpenAI-on-Azure|AzureOpenAI --way sync|async --url ... --key ... --model ... --encoder ... --data FOLDER
+            --receiver URL
 
 Each step prints a JSON line: what, ok, ms, why not.
 """
@@ -27,8 +28,7 @@ RECIPE: dict[str, Any] = {
 """A small recipe: what OpenAI has no word for goes by ``extra_body``."""
 
 SLOW = RECIPE | {"train": {"method": "full", "threads": 1, "precision": "fp32", "effort": "best", "checkpoint_s": 1}}
-ENCODER = "all-minilm-l6-v2"
-PATIENCE_S = 150.0
+PATIENCE_S = 400.0
 
 
 # -- files ------------------------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ async def embeddings_first_asked(life: Life) -> None:
     """An encoder is made ready when it is first asked for, here while the job trains."""
     client = life.client.with_options(max_retries=0)
     try:
-        await life.ask(client.embeddings.create(model=ENCODER, input="hello"))
+        await life.ask(client.embeddings.create(model=life.given.encoder, input="hello"))
     except openai.InternalServerError as error:
         if (error.status_code, error.code) != (503, "model_not_ready") or not error.response.headers.get("retry-after"):
             raise
@@ -244,10 +244,10 @@ async def jobs_result_files(life: Life) -> None:
 async def models_list_retrieve(life: Life) -> None:
     found = [one.id for one in await life.every(life.client.models.list())]
     assert life.tuned in found
-    assert ENCODER in found
+    assert life.given.encoder in found
     model = await life.ask(life.client.models.retrieve(life.tuned))
     assert (model.id, model.object) == (life.tuned, "model")
-    assert (await life.ask(life.client.models.retrieve(ENCODER))).id == ENCODER
+    assert (await life.ask(life.client.models.retrieve(life.given.encoder))).id == life.given.encoder
 
 
 @step
@@ -342,12 +342,12 @@ async def completions(life: Life) -> None:
 @step
 async def embeddings(life: Life) -> None:
     texts = ["where is my parcel", "my parcel: where is it?", "I want my money back"]
-    answer = await life.ask(life.client.embeddings.create(model=ENCODER, input=texts))
+    answer = await life.ask(life.client.embeddings.create(model=life.given.encoder, input=texts))
     first, near, far = (one.embedding for one in answer.data)
-    assert len(first) == 384
+    assert len(first) == (384 if life.given.encoder == "all-minilm-l6-v2" else len(far)) > 8
     assert [one.index for one in answer.data] == [0, 1, 2]
     assert _cosine(first, near) > _cosine(first, far)
-    plain = await life.ask(life.client.embeddings.create(model=ENCODER, input=texts[0], encoding_format="float"))
+    plain = await life.ask(life.client.embeddings.create(model=life.given.encoder, input=texts[0], encoding_format="float"))
     assert max(abs(one - other) for one, other in zip(plain.data[0].embedding, first, strict=True)) < 1e-4
     assert plain.usage.prompt_tokens > 0
 
@@ -472,7 +472,7 @@ def straight(coroutine: Any) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    for name in ("client", "way", "url", "key", "model", "data", "receiver"):
+    for name in ("client", "way", "url", "key", "model", "encoder", "data", "receiver"):
         parser.add_argument(f"--{name}", required=True)
     options = parser.parse_args()
     print(json.dumps({"openai": openai.__version__, "file": openai.__file__}), flush=True)

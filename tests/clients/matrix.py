@@ -16,7 +16,7 @@ CLIENTS = ("OpenAI", "OpenAI-on-Azure", "AzureOpenAI")
 
 WAYS = ("sync", "async")
 EVERYTHING = "LUTHIER_TEST_CLIENTS"
-"""Set to ``all``: both ways of calling by every class of every version, and every guide's script (``bench/clients.py --guides`` does)."""
+"""Set to ``all``: every class of every version in both ways, and every guide's script (``bench/clients.py --guides`` does)."""
 
 
 class Combination(NamedTuple):
@@ -31,13 +31,21 @@ class Combination(NamedTuple):
 
 
 MATRIX = [Combination(*one) for one in product(environments.VERSIONS, CLIENTS, WAYS)]
-HALF = [one for number, one in enumerate(MATRIX) if (number // 2 + number) % 2 == 0]
-"""Every class of every version, each called in one of the two ways, by turns."""
+FEW = [
+    Combination("1.109.1", "AzureOpenAI", "async"),
+    Combination("2.15.0", "OpenAI-on-Azure", "sync"),
+    Combination("3.54.0", "OpenAI", "async"),
+    Combination("3.54.0", "AzureOpenAI", "sync"),
+]
+"""Every version, every class and both ways of calling: what ``make test`` has time for. ``bench/clients.py`` goes through all."""
 
 
-def life(one: Combination, world: World) -> list[dict[str, Any]]:
-    """The steps of a life: ``step``, ``ok``, ``ms``, ``why``, ``trace``. Raises ``AssertionError`` when it could not even begin."""
-    words = {"client": one.client, "way": one.way, "url": world.url, "key": world.key, "model": MODEL}
+def life(one: Combination, world: World, encoder: str = "all-minilm-l6-v2") -> list[dict[str, Any]]:
+    """The steps of a life: ``step``, ``ok``, ``ms``, ``why``, ``trace``. Raises ``AssertionError`` when it could not even begin.
+
+    ``encoder``: what is asked for embeddings.
+    """
+    words = {"client": one.client, "way": one.way, "url": world.url, "key": world.key, "model": MODEL, "encoder": encoder}
     words |= {"data": world.data, "receiver": world.receiver}
     done = environments.run(one.version, HERE / "life.py", *(word for key, value in words.items() for word in (f"--{key}", value)))
     lines = [json.loads(line) for line in done.stdout.splitlines()]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ from luthier.app.encoders import Encoders
 from luthier.catalog import cards
 from luthier.catalog.card import ModelCard
 from luthier.core import registry
-from luthier.core.errors import Conflict, Forbidden, InputError, Overloaded, UnknownName
+from luthier.core.errors import Conflict, Forbidden, InputError, LuthierError, Overloaded, UnknownName
 from luthier.core.tuning import FINAL
 from luthier.store import files
 from luthier.store.tables import CHECKPOINTS, DEPLOYMENTS, ENDPOINTS, TUNED_MODELS, TUNINGS
@@ -156,8 +157,14 @@ class Models:
         found += [_tuned(row) for row in sorted(self._rows(TUNED_MODELS), key=lambda row: -row["created_at"])]
         known |= {model.name for model in found}
         found += [_checkpoint(row) for row in self._rows(CHECKPOINTS) if row["name"] not in known]
-        bases = (Model(card.id, "base", card.id, card=card) for card in cards.list_cards())
-        return [*found, *(model for model in bases if model.name not in known)]
+        bases = [Model(card.id, "base", card.id, card=card) for card in cards.list_cards()]
+        return [*found, *(model for model in (*self._own(), *bases) if model.name not in known)]
+
+    def _own(self) -> Iterator[Model]:
+        """The bases that the operator put below ``models``, one folder deep."""
+        for path in sorted((self.workspace.root / "models").glob("*/config.json")):
+            with contextlib.suppress(LuthierError):  # a folder that holds no model is none
+                yield Model(path.parent.name, "base", path.parent.name, card=cards.find(str(path.parent)))
 
     # -- as OpenAI and Azure show them ----------------------------------------------------------------------------
 
