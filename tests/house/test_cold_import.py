@@ -39,16 +39,21 @@ def test_the_check_itself_notices() -> None:
     assert _imported_by("import scipy") == ["scipy"]
 
 
-def test_help_answers_at_once() -> None:
-    """Best of five: the limit is for a machine that does nothing else."""
+def _best(code: str, *words: str) -> float:
+    """Seconds of the quickest of five processes."""
     times = []
     for _ in range(5):
         started = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", "from luthier.cli import main; main()", "--help"],
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60, check=False)
         times.append(time.perf_counter() - started)
         assert done.returncode == 0, done.stderr
-        assert "run" in done.stdout
-    assert min(times) < LIMIT_S, f"luthier --help took {min(times):.2f} s at best"
+        assert not words or "run" in done.stdout
+    return min(times)
+
+
+def test_help_answers_at_once() -> None:
+    """Under the limit; where the machine is slow or busy, in no more than twice the time in which it imports typer alone."""
+    taken = _best("from luthier.cli import main; main()", "--help")
+    if taken >= LIMIT_S:
+        bare = _best("import typer")
+        assert taken < 2 * bare, f"luthier --help took {taken:.2f} s at best, typer alone {bare:.2f} s"

@@ -22,7 +22,7 @@ def test_the_notebook_walk_runs(tmp_path: Path) -> None:
     (tmp_path / "walk.py").write_text(block)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "LUTHIER_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
-        [sys.executable, "walk.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "walk.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     label, confidence = done.stdout.strip().splitlines()[-1].rsplit(" ", 1)
