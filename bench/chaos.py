@@ -18,7 +18,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -33,6 +32,7 @@ from typing import Any
 import psutil
 
 from real_data import finish
+from serving import free_port
 
 MARK = "LUTHIER_CHAOS_BENCH"
 ROOT = Path(__file__).parent.parent
@@ -56,9 +56,7 @@ class House:
     def __init__(self, home: Path, workers: int, environment: dict[str, str]) -> None:
         self.home = home
         self.environment = {**os.environ, **environment, "LUTHIER_HOME": str(home), MARK: str(home), "OMP_NUM_THREADS": "1"}
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         serve = ["-c", "from luthier.cli import main; main()", "serve", "--no-keys", "--no-worker", "--port", str(self.port)]
         work = ["-m", "luthier.app.beside", str(home), "0"]
         self.commands = {"server": serve} | {f"worker {number}": work for number in range(workers)}

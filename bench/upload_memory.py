@@ -14,7 +14,6 @@ import hashlib
 import http.client
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from typing import Any
 import psutil
 
 from real_data import finish
+from serving import free_port, wait_until_alive
 
 MOST_GROWTH_MB = 64
 PART_MB = 64
@@ -43,16 +43,11 @@ EDGE = "luthier-bench"
 @contextlib.contextmanager
 def served(home: Path) -> Iterator[tuple[int, psutil.Process]]:
     """The port and the process of a server without keys and without a worker."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-c", "from luthier.cli import main; main()", "serve", "--no-keys", "--no-worker", "--port", str(port)]
     process = subprocess.Popen(command, env={**os.environ, "LUTHIER_HOME": str(home)})
     try:
-        for _ in range(600):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.1)
+        wait_until_alive(process, port)
         yield port, psutil.Process(process.pid)
     finally:
         process.terminate()

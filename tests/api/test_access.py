@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 from fastapi.testclient import TestClient
 
+from chats import lines
 from luthier.api import create_app
 from luthier.api.access import OPEN, Door, Guarded, MayRead, check_routes, needs_of
 from luthier.app.keys import ALLOWS, SCOPES, Keys
@@ -53,10 +54,7 @@ class World(NamedTuple):
         return self.client.request(method, path, headers=headers, **options)
 
 
-def chats() -> bytes:
-    rows = [(f"message {n} about {topic}", topic) for n in range(20) for topic in ("parcel", "refund")]
-    said = [[{"role": "user", "content": text}, {"role": "assistant", "content": label}] for text, label in rows]
-    return "\n".join(json.dumps({"messages": one}) for one in said).encode()
+CHATS = lines(40, "message {n} about {reply}", ("parcel", "refund"))
 
 
 def fill(client: TestClient, service: Service, key: str) -> dict[str, str]:
@@ -68,7 +66,7 @@ def fill(client: TestClient, service: Service, key: str) -> dict[str, str]:
         found: dict[str, Any] = answer.json()
         return found
 
-    file = post("/v1/files", data={"purpose": "fine-tune"}, files={"file": ("chats.jsonl", chats())})["id"]
+    file = post("/v1/files", data={"purpose": "fine-tune"}, files={"file": ("chats.jsonl", CHATS)})["id"]
     job = post("/v1/fine_tuning/jobs", json={"model": "all-minilm-l6-v2", "training_file": file, "executor": "dummy"})["id"]
     Worker(str(service.workspace.root)).run(idle_end=True)
     found = client.get(f"/v1/fine_tuning/jobs/{job}", headers={"authorization": f"Bearer {key}"}).json()
@@ -206,7 +204,7 @@ def test_the_ids_of_this_test_are_right(world: World) -> None:
 )
 def test_nothing_of_theirs_is_used_by_its_name_in_a_body(world: World, method: str, path: str, body: dict[str, Any]) -> None:
     key = world.keys[MINE, "admin"]
-    own = world.ask(key, "POST", "/v1/files", data={"purpose": "fine-tune"}, files={"file": ("c.jsonl", chats())}).json()["id"]
+    own = world.ask(key, "POST", "/v1/files", data={"purpose": "fine-tune"}, files={"file": ("c.jsonl", CHATS)}).json()["id"]
 
     def asked(ids: dict[str, str]) -> Any:
         text = json.dumps(body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from chats import lines
 from luthier.api import create_app
 from luthier.api.access import Guarded
 from luthier.app.keys import Keys
@@ -80,8 +80,7 @@ def _is_away(answer: httpx.Response) -> None:
 
 
 def test_a_database_that_goes_and_comes_back(server: httpx.Client, cluster: Any) -> None:
-    rows = [{"messages": [{"role": "user", "content": f"message {n}"}, {"role": "assistant", "content": "ab"[n % 2]}]} for n in range(160)]
-    data = "\n".join(map(json.dumps, rows)).encode()
+    data = lines(160)
     file = server.post("/v1/files", data={"purpose": "fine-tune"}, files={"file": ("chats.jsonl", data)}).json()["id"]
     assert _ready(server)["ready"], _ready(server)
     jobs = [_create(server, file, seed) for seed in range(2)]

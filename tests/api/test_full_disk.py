@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import socket
@@ -17,6 +16,8 @@ from typing import Any
 
 import httpx
 import pytest
+
+from chats import lines
 
 DISK = 'mount -t tmpfs -o size=24m tmpfs "$1" || exit 77; shift; exec "$@"'
 """A disk that only the server, and who enters its room, sees."""
@@ -106,9 +107,7 @@ def full(tmp_path: Path) -> Iterator[Full]:
 
 
 def _upload(full: Full) -> httpx.Response:
-    rows = [{"messages": [{"role": "user", "content": f"message {n}"}, {"role": "assistant", "content": "ab"[n % 2]}]} for n in range(160)]
-    data = "\n".join(map(json.dumps, rows)).encode()
-    return full.client.post("/v1/files", data={"purpose": "fine-tune"}, files={"file": ("chats.jsonl", data)})
+    return full.client.post("/v1/files", data={"purpose": "fine-tune"}, files={"file": ("chats.jsonl", lines(160))})
 
 
 def _create(full: Full, file: str, seed: int) -> httpx.Response:

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from luthier.app.files import Files
 from luthier.app.service import Service
 from luthier.core.events import Event
 from luthier.core.plan import Plan
 from luthier.core.spec import make_spec
 from luthier.core.types import Artifact
 from luthier.store import files
+from luthier.store.workspace import Workspace
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +34,12 @@ def events() -> list[Event]:
 @pytest.fixture
 def service(tmp_path: Path, events: list[Event]) -> Service:
     return Service(tmp_path / "home", sinks=[events.append])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Files:
+    """The files of an empty workspace."""
+    return Files(Workspace(tmp_path / "home"))
 
 
 @pytest.fixture

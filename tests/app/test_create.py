@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -10,6 +9,7 @@ import pytest
 from sqlalchemy import insert
 from starlette.testclient import TestClient
 
+from chats import lines
 from luthier.api import create_app
 from luthier.api.access import Guarded
 from luthier.app import workers
@@ -24,11 +24,7 @@ GIB = 2.0**30
 
 @pytest.fixture
 def body(service: Service) -> dict[str, Any]:
-    rows = [
-        {"messages": [{"role": "user", "content": f"message {n}"}, {"role": "assistant", "content": ("parcel", "refund")[n % 2]}]}
-        for n in range(40)
-    ]
-    info = service.files.create("chats.jsonl", "fine-tune", ["\n".join(map(json.dumps, rows)).encode()])
+    info = service.files.create("chats.jsonl", "fine-tune", [lines(40, reply=("parcel", "refund"))])
     service.files.check(info.id)
     return {"model": "all-minilm-l6-v2", "training_file": info.id}
 

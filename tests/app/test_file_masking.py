@@ -5,24 +5,10 @@ import json
 import pytest
 from sqlalchemy import insert
 
+from chats import lines
 from luthier.app import file_checking, files
-from luthier.app.files import Files
 from luthier.core.errors import Conflict
 from luthier.store.tables import WORKSPACES
-from luthier.store.workspace import Workspace
-
-
-def lines(count=12, text="message {n}", reply="ab"):
-    rows = [
-        {"messages": [{"role": "user", "content": text.format(n=n)}, {"role": "assistant", "content": reply[n % len(reply)]}]}
-        for n in range(count)
-    ]
-    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Files(Workspace(tmp_path / "home"))
 
 
 @pytest.fixture

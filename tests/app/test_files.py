@@ -1,6 +1,5 @@
 """Files: whole or not at all, checked under a lease, kept from others, expired, refused to go while a job needs them; masked if asked."""
 
-import json
 import secrets
 import threading
 import time
@@ -8,25 +7,13 @@ import time
 import pytest
 from sqlalchemy import insert, select, update
 
+from chats import lines
 from luthier.app import file_checking, file_rows, files
 from luthier.app.file_names import clean_filename
 from luthier.app.files import Files
 from luthier.core.errors import Conflict, Damaged, InputError, NoSpace, QuotaExceeded, UnknownName
 from luthier.store.tables import FILES, TUNINGS, WORKSPACES
 from luthier.store.workspace import Workspace
-
-
-def lines(count=12, text="message {n}", reply="ab"):
-    rows = [
-        {"messages": [{"role": "user", "content": text.format(n=n)}, {"role": "assistant", "content": reply[n % len(reply)]}]}
-        for n in range(count)
-    ]
-    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Files(Workspace(tmp_path / "home"))
 
 
 def blobs_of(store):

@@ -4,23 +4,9 @@ import json
 
 import pytest
 
-from luthier.app.files import Files
+from chats import lines
 from luthier.core import registry
 from luthier.core.errors import InputError
-from luthier.store.workspace import Workspace
-
-
-def lines(count=12, text="message {n}", reply="ab"):
-    rows = [
-        {"messages": [{"role": "user", "content": text.format(n=n)}, {"role": "assistant", "content": reply[n % len(reply)]}]}
-        for n in range(count)
-    ]
-    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Files(Workspace(tmp_path / "home"))
 
 
 def test_the_loss_mask_says_what_is_learned(store):

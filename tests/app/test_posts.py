@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from chats import lines
 from luthier.app import posts
 from luthier.app.fine_tuning import FineTuning
 from luthier.app.posts import KeyReused
@@ -34,11 +34,7 @@ def servers(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 
 
 def _file(service: Service) -> str:
-    rows = [
-        {"messages": [{"role": "user", "content": f"message {n}"}, {"role": "assistant", "content": ("parcel", "refund")[n % 2]}]}
-        for n in range(40)
-    ]
-    info = service.files.create("chats.jsonl", "fine-tune", ["\n".join(map(json.dumps, rows)).encode()])
+    info = service.files.create("chats.jsonl", "fine-tune", [lines(40, reply=("parcel", "refund"))])
     service.files.check(info.id)
     return str(info.id)
 

@@ -231,32 +231,27 @@ def test_a_job_of_another_machine_has_a_card_there(engine: Engine, add: Callable
 # -- limits -----------------------------------------------------------------------------------------------------------
 
 
-def test_the_limit_of_running_jobs_holds_when_many_workers_take_at_once(engine: Engine, add: Callable[..., str]) -> None:
-    Workspaces(engine).create("blue", {"jobs_running": 2})
-    made = [add("blue") for _ in range(12)]
+def taken_at_once(engine: Engine, made: list[str], cores: int) -> list[str]:
+    """What five workers of one machine take, all in the same moment."""
     start = threading.Barrier(5)
 
     def work(_number: int) -> list[str]:
-        turn = machine(engine, cores=100)
+        turn = machine(engine, cores=cores)
         start.wait()
         return [row["id"] for row, _ in turn.take(made)]
 
     with ThreadPoolExecutor(5) as pool:
-        found = [job for jobs in pool.map(work, range(5)) for job in jobs]
+        return [job for jobs in pool.map(work, range(5)) for job in jobs]
+
+
+def test_the_limit_of_running_jobs_holds_when_many_workers_take_at_once(engine: Engine, add: Callable[..., str]) -> None:
+    Workspaces(engine).create("blue", {"jobs_running": 2})
+    found = taken_at_once(engine, [add("blue") for _ in range(12)], cores=100)
     assert len(found) == len(set(found)) == 2
 
 
 def test_workers_of_one_machine_do_not_take_more_than_it_carries(engine: Engine, add: Callable[..., str]) -> None:
-    made = [add() for _ in range(12)]
-    start = threading.Barrier(5)
-
-    def work(_number: int) -> list[str]:
-        turn = machine(engine, cores=3)
-        start.wait()
-        return [row["id"] for row, _ in turn.take(made)]
-
-    with ThreadPoolExecutor(5) as pool:
-        found = [job for jobs in pool.map(work, range(5)) for job in jobs]
+    found = taken_at_once(engine, [add() for _ in range(12)], cores=3)
     assert len(found) == len(set(found)) == 3
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from chats import lines
 from luthier.api import create_app
 from luthier.app import tuning_sinks
 from luthier.app.service import Service
@@ -151,11 +152,7 @@ def test_a_setting_that_cannot_be_read_is_said(text: str, monkeypatch: pytest.Mo
 
 
 def _job(service: Service, *integrations: dict[str, Any]) -> str:
-    rows = [
-        {"messages": [{"role": "user", "content": f"message {n} about {LABELS[n % 2]}"}, {"role": "assistant", "content": LABELS[n % 2]}]}
-        for n in range(40)
-    ]
-    file = service.files.create("chats.jsonl", "fine-tune", ["\n".join(map(json.dumps, rows)).encode()])
+    file = service.files.create("chats.jsonl", "fine-tune", [lines(40, "message {n} about {reply}", LABELS)])
     body = {"model": "all-minilm-l6-v2", "training_file": file.id, "executor": "dummy", "integrations": list(integrations)}
     return str(service.fine_tuning.create(body)["id"])
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chats import lines
 from luthier.app.fine_tuning import FineTuning
 from luthier.app.service import Service
 from luthier.app.tuning_work import MOST_DEATHS
@@ -16,15 +16,7 @@ from luthier.core.errors import KILLED, JobFailed, NoSpace, SpecError, UnknownNa
 from luthier.core.events import TuningMoved
 from luthier.core.tuning import TuningRequest
 
-LABELS = ("parcel", "refund")
-
-
-def chats(count: int = 40) -> bytes:
-    rows = [
-        {"messages": [{"role": "user", "content": f"message {n} about {LABELS[n % 2]}"}, {"role": "assistant", "content": LABELS[n % 2]}]}
-        for n in range(count)
-    ]
-    return "\n".join(map(json.dumps, rows)).encode()
+CHATS = lines(40, "message {n} about {reply}", ("parcel", "refund"))
 
 
 @pytest.fixture
@@ -34,7 +26,7 @@ def service(tmp_path: Path) -> Service:
 
 @pytest.fixture
 def file(service: Service) -> str:
-    info = service.files.create("chats.jsonl", "fine-tune", [chats()])
+    info = service.files.create("chats.jsonl", "fine-tune", [CHATS])
     service.files.check(info.id)
     return str(info.id)
 
@@ -131,7 +123,7 @@ def test_a_full_disk_makes_a_job_wait(service: Service, file: str, monkeypatch: 
 
 def test_a_job_that_was_paused_before_its_file_was_checked_has_it_checked(service: Service, monkeypatch: Any) -> None:
     monkeypatch.setattr("luthier.app.files.CHECKED_AT_ONCE_BYTES", 0)
-    late = service.files.create("chats.jsonl", "fine-tune", [chats()])
+    late = service.files.create("chats.jsonl", "fine-tune", [CHATS])
     assert service.files.get(late.id).status == "uploaded"
     job = create(service, late.id)
     service.fine_tuning.pause(job)

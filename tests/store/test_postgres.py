@@ -26,6 +26,7 @@ from luthier.core.events import NoteSaid, TuningSaid
 from luthier.store.database import NEWEST, connect, migrate, revision
 from luthier.store.journal import Journal
 from luthier.store.tables import EVENTS, METADATA, TUNING_METADATA, TUNINGS
+from older import upgrade_to
 
 ELSEWHERE = "another-machine:1:1"
 """An owner on a machine that nobody here can look at."""
@@ -106,17 +107,8 @@ def test_servers_that_meet_an_empty_database_make_its_tables_once(postgres_url: 
 
 
 def test_an_older_database_is_brought_up_with_what_it_holds(postgres_url: str) -> None:
-    from alembic import command
-    from alembic.config import Config
-
-    from luthier.store import database
-
     engine = create_engine(postgres_url)
-    config = Config()
-    config.set_main_option("script_location", database.__file__.replace("database.py", "migrations"))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+    upgrade_to(engine, "0001")
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO events (at, name, subject, body) VALUES (1.0, 'note.said', 'x', '{}')"))
     migrate(engine)

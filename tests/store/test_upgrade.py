@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from luthier.store import database
 from luthier.store.database import NEWEST, migrate, revision
 from luthier.store.tables import DEPLOYMENTS, METADATA, TUNINGS
+from older import upgrade_to
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -24,11 +22,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     """A database at 0002 with three jobs, of which two were the same request."""
     address = f"sqlite:///{tmp_path / 'luthier.db'}" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
     engine = create_engine(address)
-    config = Config()
-    config.set_main_option("script_location", database.__file__.replace("database.py", "migrations"))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0002")
+    upgrade_to(engine, "0002")
     texts = dict.fromkeys(("wish", "validation_file", "suffix", "fine_tuned_model", "lease_owner", "lease_token"), "")
     data = dict.fromkeys(("request", "spec", "method", "hyperparameters", "metadata", "error", "results", "needs"), "{}")
     zeros = dict.fromkeys(("trained_tokens", "attempts", "started_at", "finished_at", "estimated_finish", "lease_expires_at"), 0)
