@@ -11,7 +11,9 @@ from luthier.catalog import cards, made
 from luthier.core import registry
 from luthier.core.errors import InputError, NotPossible, SpecError, UnknownName
 from luthier.core.plan import Plan
+from luthier.core.ports import scores_of
 from luthier.core.spec import SECTIONS, Spec
+from luthier.stages.evaluate.gate import score_meant
 
 MEMORY_SHARE = 0.9
 """Share of the machine's free memory that a plan may ask for."""
@@ -86,10 +88,9 @@ def _checked(plan: Plan, check_memory: bool) -> Plan:
 
 def _bars(plan: Plan) -> None:
     """A bar on a score that the task's metrics never give would be missed after the whole training: it is refused now."""
-    metrics = [registry.get("metrics", name) for name in registry.get("tasks", plan.task).metrics]
-    known = [score for metric in metrics for score in getattr(metric, "scores", (metric.name.replace("-", "_"),))]
+    known = [score for name in registry.get("tasks", plan.task).metrics for score in scores_of(registry.get("metrics", name))]
     for name in plan.evaluate.bars:
-        if name.removeprefix("max_").removeprefix("min_") not in known:
+        if score_meant(name, known) not in known:
             error = UnknownName.among("score", name, known)
             raise SpecError(f"evaluate.bars.{name}", error.message, error.hint)
 

@@ -15,6 +15,7 @@ from luthier.app import tuning_results
 from luthier.app.checkpoints import Checkpoints
 from luthier.app.fine_tuning import Said, decided_values
 from luthier.app.service import Service
+from luthier.app.shown import Shown
 from luthier.app.tuning_reporter import Reporter
 from luthier.app.tuning_sinks import open_sinks
 from luthier.app.tuning_spec import Intent
@@ -225,34 +226,35 @@ class Work:
 
     def _wait(self, error: LuthierError, seconds: float) -> None:
         """Back to the queue: what stands in the way goes away by itself (other work, a full disk, a store that is away)."""
-        self.retry_in_s = seconds
         if not isinstance(error, Conflict):
             LOG.warning("job %s waits: %s", self.job, error.message)
             try:
                 self._say(f"The job waits: {error.message}", {"hint": error.hint}, level="warn")
             except Exception:  # noqa: BLE001 - the journal lies on the same full disk
                 LOG.warning("job %s: not even the event could be written", self.job)
-        waiting = dict(self.tunings.get(self.job)["results"]) | {"waiting": True}
-        if self.tunings.end(self.job, self.token, "queued", results=waiting):
-            self.tuning.notify(self.job, "queued")
+        self._requeue(seconds)
 
     def _killed(self, error: JobFailed) -> None:
         """The stage's process was killed, which says nothing of the work: it goes on where it was, unless that happens again and again."""
-        results = dict(self.tunings.get(self.job)["results"])
         deaths = self.deaths + 1
         if deaths > MOST_DEATHS:
             said = f"{error.message}, {deaths} times without getting any further"
             self._fail(JobFailed(said, "give the worker more memory, or ask for less: train.method lora, a smaller batch_size", KILLED))
             return
-        self.retry_in_s = min(AGAIN_S * 2**deaths, WAIT_S)
         self._say(f"{error.message[:1].upper()}{error.message[1:]}; the job goes on where it was", {"deaths": deaths}, level="warn")
-        if self.tunings.end(self.job, self.token, "queued", results=results | {"waiting": True, "deaths": deaths}):
+        self._requeue(min(AGAIN_S * 2**deaths, WAIT_S), deaths=deaths)
+
+    def _requeue(self, seconds: float, **noted: Any) -> None:
+        """Back to the queue, for another try in so many seconds."""
+        self.retry_in_s = seconds
+        results = dict(self.tunings.get(self.job)["results"]) | {"waiting": True} | noted
+        if self.tunings.end(self.job, self.token, "queued", results=results):
             self.tuning.notify(self.job, "queued")
 
     def _fail(self, error: LuthierError) -> None:
         LOG.info("job %s failed: %s", self.job, error.message)
         param = getattr(error, "path", "") or getattr(error, "field", "") or ("training_file" if error.code == "invalid_input" else "")
-        words = error.message.replace(f"{self.service.workspace.home}/", "")  # where the server keeps its files is nobody's business
+        words = Shown(self.service.workspace).text(error.message)
         said = {"code": error.code, "message": words, "param": param, "hint": error.hint}
         told = self.tuning.moved(self.job, "running", "failed", (f"The job failed: {words}", said))
         if self.tunings.end(self.job, self.token, "failed", told, error=said, finished_at=time.time()):

@@ -255,8 +255,6 @@ def serve(
     jobs: JobsAtOnce = 0,
 ) -> None:
     """Be the server of a team: OpenAI's addresses, jobs, endpoints, over HTTP. A worker beside it runs the jobs."""
-    from contextlib import nullcontext
-
     from luthier.api import serve as serve_api
     from luthier.api.start import access_for, greeting
     from luthier.app.beside import Beside
@@ -269,7 +267,7 @@ def serve(
     limits = Limits(requests_per_minute, concurrent)
     access = access_for(service.workspace.engine(), host, no_keys=no_keys, first_key=say, limits=limits)
     options = {"samples": service.workspace.samples, "keep_text": keep_text, "access": access, "open_metrics": open_metrics}
-    worker = nullcontext() if no_worker else Beside(str(service.workspace.root), jobs)
+    worker = None if no_worker else Beside(str(service.workspace.root), jobs)
     serve_api(service, host=host, port=port, worker=worker, workers=workers, **options)
 
 

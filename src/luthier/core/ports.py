@@ -160,6 +160,11 @@ class Metric(Protocol):
         """Data for plots (confusion matrix, curves ...); ``{}`` when there is none."""
 
 
+def scores_of(metric: Metric) -> tuple[str, ...]:
+    """The names of the scores that a metric may give."""
+    return tuple(getattr(metric, "scores", (metric.name.replace("-", "_"),)))
+
+
 class BaselineResult(NamedTuple):
     """What a baseline predicts on the test rows (``logits``-shaped scores), and what it cost."""
 

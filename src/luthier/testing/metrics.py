@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from luthier.core.errors import LuthierError
-from luthier.core.ports import Judged, Metric
+from luthier.core.ports import Judged, Metric, scores_of
 from luthier.core.types import Score
 from luthier.testing import made
 from luthier.testing.claim import as_json, checks, ensure
@@ -57,7 +57,7 @@ def _check_names(plugin: Any, names: list[str]) -> None:
     ensure(len(set(names)) == len(names), f"{plugin.name}: two scores have one name: {names}")
     if len(names) == 1 or own in names:
         ensure(names[0] == own, f"{plugin.name}: the first score is {names[0]!r}, it must be {own!r}, like the file")
-    known = getattr(plugin, "scores", (own,))
+    known = scores_of(plugin)
     ensure(set(names) <= set(known), f"{plugin.name}: gives {names}, but its scores name {list(known)} only")
 
 

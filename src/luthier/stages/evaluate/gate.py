@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 from luthier.core.plan import EvaluatePlan
@@ -21,9 +22,14 @@ def decide(evaluation: dict[str, Any], plan: EvaluatePlan, current: dict[str, An
     return all(passed for passed, _ in judged), [reason for _, reason in judged]
 
 
+def score_meant(bar: str, known: Container[str]) -> str:
+    """The score that a bar's name means: ``max_ece`` is a bar on ``ece``."""
+    return bar if bar in known else bar.removeprefix("max_").removeprefix("min_")
+
+
 def _bar(evaluation: dict[str, Any], name: str, bar: float) -> tuple[bool, str]:
     scores = evaluation.get("scores", {})
-    plain = name if name in scores else name.removeprefix("max_").removeprefix("min_")
+    plain = score_meant(name, scores)
     if plain not in scores:
         return False, f"{name} was not measured (known: {', '.join(sorted(scores)) or 'none'}): missed"
     value = float(scores[plain]["value"])
