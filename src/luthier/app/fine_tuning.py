@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import ValidationError
 
-from luthier.app import posts, remote_fields, tuning_objects, tuning_sinks, workers
-from luthier.app.posts import Post
+from luthier.app import creating, remote_fields, tuning_objects, tuning_sinks, workers
+from luthier.app.creating import Post
 from luthier.app.stopping import MEANT, Stop, Wish, move
 from luthier.app.tuning_spec import Intent, find_base, intend
 from luthier.app.tunings import Tunings
@@ -52,13 +52,13 @@ class FineTuning:
         if abs(request.priority) > PRIORITY and not admin:
             raise Forbidden(f"priority: {request.priority} needs the scope admin", f"with train it is -{PRIORITY} to {PRIORITY}")
         post = Post(body, idempotency, repeated)
-        known = posts.known(self.rows.engine, self.rows.workspace, post)
+        known = creating.known(self.rows.engine, self.rows.workspace, post)
         return tuning_objects.job(known or self._create(request, post))
 
     def _create(self, request: TuningRequest, post: Post) -> dict[str, Any]:
         most = self._most()
         with self.rows.engine.connect() as connection:
-            posts.check_quota(connection, self.rows.workspace, most)
+            creating.check_quota(connection, self.rows.workspace, most)
         identity = f"ftjob-{secrets.token_hex(12)}"
         tuning_sinks.check(request.integrations or ())
         remote_fields.check(request.model_dump())
@@ -70,7 +70,7 @@ class FineTuning:
         if intent is not None:
             said.append(("Files validated, moving job to queued state", {"task": intent.decision.task, "why": intent.decision.why}))
         told = self.service.journal.rows([TuningSaid(job=identity, message=message, data=data) for message, data in said])
-        return posts.create(self.rows.engine, _row(self.rows.workspace, identity, request, post.body, intent), post, told, most)
+        return creating.create(self.rows.engine, _row(self.rows.workspace, identity, request, post.body, intent), post, told, most)
 
     def admit(self, row: dict[str, Any]) -> None:
         """Queues a job whose files have been checked by now, or fails it with the file's faults; called by workers."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, func, insert, literal_column, select, update
 
-from luthier.app import posts, queue
+from luthier.app import creating, queue
 from luthier.app.leases import gone, host_of, owner
 from luthier.core.errors import Conflict, UnknownName
 from luthier.core.tuning import FINAL, State, may_move
@@ -43,7 +43,7 @@ class Tunings:
     def add(self, row: dict[str, Any]) -> dict[str, Any]:
         """Writes a job and its metadata in one transaction."""
         with self.engine.begin() as connection:
-            posts.write(connection, row)
+            creating.write(connection, row)
         return self.get(row["id"])
 
     def get(self, job: str) -> dict[str, Any]:

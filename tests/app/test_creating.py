@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import update
 
 from chats import lines
-from luthier.app import posts
+from luthier.app import creating
+from luthier.app.creating import KeyReused
 from luthier.app.fine_tuning import FineTuning
-from luthier.app.posts import KeyReused
 from luthier.app.service import Service
 from luthier.app.workspaces import Workspaces
 from luthier.core.errors import QuotaExceeded
@@ -131,7 +131,7 @@ def test_a_key_is_of_one_request(servers: Callable[..., Service], body: dict[str
 
 def test_a_key_is_known_for_a_day_and_a_request_for_ten_minutes(servers: Callable[..., Service], body: dict[str, Any]) -> None:
     service = servers()
-    for how, most_s in (({"idempotency": "one"}, posts.KEY_S), ({"repeated": True}, posts.REPEAT_S)):
+    for how, most_s in (({"idempotency": "one"}, creating.KEY_S), ({"repeated": True}, creating.REPEAT_S)):
         first = service.fine_tuning.create(body, **how)["id"]
         for age, same in ((most_s - 60, True), (most_s + 60, False)):
             with service.workspace.engine().begin() as connection:
