@@ -339,3 +339,51 @@ AUDIT = Table(
     Index("audit_by_workspace", "workspace", "seq"),
     sqlite_autoincrement=True,
 )
+
+LABELLINGS = Table(
+    "labellings",
+    METADATA,
+    Column("workspace", String, primary_key=True, default="default"),
+    Column("name", String, primary_key=True),
+    _text("kind", None),
+    _data("labels", list),
+    _text("encoder", None),
+    _text("model"),
+    _text("dataset"),
+    _text("author"),
+    _time("created_at"),
+)
+"""What people label: ``kind`` is label, labels or spans; ``dataset`` the artifact that the rows came from ("" for files)."""
+
+LABELLING_ROWS = Table(
+    "labelling_rows",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    _text("workspace", None),
+    _text("labelling", None),
+    _text("id", None),
+    _text("text", None),
+    _data("columns"),
+    _text("source"),
+    Index("labelling_rows_by_id", "workspace", "labelling", "id", unique=True),
+    sqlite_autoincrement=True,
+)
+"""The messages of a labelling, each once: ``id`` is the hash of its content."""
+
+LABELS = Table(
+    "labels",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    _text("workspace", None),
+    _text("labelling", None),
+    _text("row", None),
+    _text("author", None),
+    _time("at"),
+    _text("verb", None),
+    _data("value"),
+    _data("suggested"),
+    Column("undoes", Integer, nullable=False, default=0),
+    Index("labels_by_labelling", "workspace", "labelling", "seq"),
+    sqlite_autoincrement=True,
+)
+"""What people said, one row each, never changed: a correction is a new row, and so is an undo (``undoes``: the seq that it takes back)."""
