@@ -19,7 +19,8 @@ from luthier.core.events import EVENTS, Event, NoteSaid, StageProgressed
 from luthier.core.job import Job
 from luthier.core.plan import Plan
 from luthier.core.ports import Judged
-from luthier.core.types import Example, Schema, content_id
+from luthier.core.types import Example, Place, Schema, content_id
+from luthier.stages.inference import predict
 from luthier.store import files
 
 LABELS = ("account", "delivery", "refund")
@@ -78,22 +79,38 @@ def judged(count: int = 60, *, several: bool = False, right: bool = False) -> Ju
     return Judged(asked, predictions, outputs, schema(several=several))
 
 
+def answered(task: Any, count: int = 60) -> Judged:
+    """The answers of an untrained model of any task that reads made rows."""
+    asked = [task.example(row, Place("made.csv", number)) for number, row in enumerate(rows(count, seed=2), 2)]
+    form = task.schema([one.target for one in asked])
+    place = base(architecture=task.architectures[0])
+    items = task.encode(asked, task.processor(place, form), form)
+    outputs = predict(task, task.load(place, form, seed=5), items)
+    return Judged(asked, task.decode([one.id for one in asked], outputs, form, {}), outputs, form)
+
+
 @cache
-def base(layers: int = 2) -> Path:
-    """The folder of a BERT, 32 wide, with random weights and a tokenizer of whole words; made once a process."""
+def base(layers: int = 2, architecture: str = "encoder") -> Path:
+    """The folder of a BERT (or, for ``decoder``, a Llama), 32 wide, with random weights and a tokenizer of whole words; made once a
+    process.
+    """
     import torch
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Whitespace
     from tokenizers.processors import TemplateProcessing
-    from transformers import BertConfig, BertModel
+    from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
 
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *_WORDS, *LABELS, *(f"w{number}" for number in range(60))]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "</s>", *_WORDS, *LABELS, *(f"w{number}" for number in range(60))]
     place = folder()
     shape = {"hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 2, "intermediate_size": 64}
+    shape |= {"vocab_size": len(words), "max_position_embeddings": 64}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=64, **shape)).save_pretrained(place)
+        if architecture == "decoder":
+            LlamaForCausalLM(LlamaConfig(**shape, num_key_value_heads=1, tie_word_embeddings=True)).save_pretrained(place)
+        else:
+            BertModel(BertConfig(**shape)).save_pretrained(place)
     tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])

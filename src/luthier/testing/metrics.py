@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from luthier.core import registry
 from luthier.core.errors import LuthierError
 from luthier.core.ports import Judged, Metric, scores_of
 from luthier.core.types import Score
@@ -15,17 +16,22 @@ from luthier.testing import made
 from luthier.testing.claim import as_json, checks, ensure
 from luthier.testing.shape import check_shape
 
+CLASSES = "text-classification"
+
 
 @checks
 def check_metric(plugin: Any, *judged: Judged) -> None:
     """``judged``: what to compute it from; by default answers of made classifiers, with one label and with several.
 
-    A metric may refuse several labels with an error of Luthier's.
+    A metric may refuse several labels with an error of Luthier's. One that text classification does not list is computed from untrained
+    models of the tasks that list it.
     """
     check_shape(plugin, Metric)
-    for one in judged or (made.judged(), made.judged(1), made.judged(right=True)):
+    users = [task for name in registry.names("tasks") if plugin.name in (task := registry.get("tasks", name)).metrics]
+    others = [made.answered(task) for task in users] if users and all(task.name != CLASSES for task in users) else []
+    for one in judged or others or (made.judged(), made.judged(1), made.judged(right=True)):
         _check_scores(plugin, one)
-    if not judged:
+    if not judged and not others:
         try:
             plugin.compute(made.judged(several=True))
         except LuthierError:

@@ -15,6 +15,7 @@ from luthier.core.errors import InputError, RowError
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import Task
 from luthier.core.types import Arrays, Example, Finding, Item, Place, Prediction, Schema
+from luthier.stages.carried import carry
 from luthier.testing import made
 from luthier.testing.claim import as_json, checks, ensure, refuses, without
 from luthier.testing.shape import check_shape
@@ -26,13 +27,14 @@ _HERE = Path()
 def check_task(plugin: Any, rows: Sequence[Mapping[str, Any]] = (), base: Path = _HERE) -> None:
     """``rows``: good rows under the task's own column names, of different content; ``base``: the folder of a model to start from.
 
-    By default rows with ``text`` and ``label`` (one label, then several) and a BERT of 32 dimensions are made.
+    By default rows with ``text`` and ``label`` (one label, then several) and a base model of 32 dimensions of the first of the task's
+    architectures are made.
     """
     check_shape(plugin, Task)
     sets = [list(rows)] if rows else [made.rows(), made.rows(several=True)]
     lacking = [column.name for column in plugin.columns if column.required and column.name not in sets[0][0]]
     ensure(not lacking, f"{plugin.name}: the rows have no column {lacking}: give some with rows=")
-    folder = base if base != _HERE else made.base()
+    folder = base if base != _HERE else made.base(architecture=plugin.architectures[0])
     for some in sets:
         with without("torch", "transformers", what=f"{plugin.name}: example, encode or collate"):
             examples = _check_examples(plugin, some)
@@ -41,7 +43,7 @@ def check_task(plugin: Any, rows: Sequence[Mapping[str, Any]] = (), base: Path =
             batch = _check_collate(plugin, items)
         outputs = _check_model(plugin, folder, schema, batch)
         with without("torch", "transformers", what=f"{plugin.name}: decode, answer or request"):
-            _check_decode(plugin, examples, batch, outputs, schema)
+            _check_decode(plugin, examples, batch, carry(plugin, items, outputs), schema)
     refuses(InputError, lambda: plugin.request({}), f"{plugin.name}: request must refuse an empty body")
 
 
@@ -156,7 +158,8 @@ def _check_decode(plugin: Any, examples: Sequence[Example], batch: Arrays, outpu
         as_json(said, f"{plugin.name}: answer")
         ensure(said.get("id") == one.id, f"{plugin.name}: answer must carry the id")
     logits = outputs.get("logits")
-    if logits is not None and logits.ndim == 2:
+    plain = logits is not None and (batch["labels"].ndim == 1 or batch["labels"].shape[1:] == logits.shape[1:])
+    if logits is not None and plain:
         right = _right(batch["labels"], logits.shape[1])
         found = [one.output for one in plugin.decode(ids, {**outputs, "logits": right}, schema, {})]
         wrong = [(one.target, other) for one, other in zip(examples, found, strict=True) if one.target != other]

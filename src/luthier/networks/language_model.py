@@ -1,0 +1,134 @@
+"""A decoder that reads a text and says how likely each of its tokens was; what a GPT learns by, and what its perplexity is made of.
+
+The losses are summed inside the network: logits over a vocabulary are the largest array of all and leave it only for generation.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from luthier.core.errors import Damaged, NotPossible
+from luthier.store import files
+
+WEIGHTS = "model.safetensors"
+
+
+class LanguageModel(nn.Module):
+    """``forward`` gives ``loss_sum`` (nats), ``predicted`` (tokens that count) and ``correct`` (of these, guessed rightly), [B] each.
+
+    ``decoder`` is any causal language model of transformers.
+    """
+
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.config: Any = decoder.config
+
+    @property
+    def trunk(self) -> nn.Module:
+        """The pre-trained part: all of it, since nothing is new."""
+        return self.decoder
+
+    @property
+    def depth(self) -> int:
+        """Number of layers."""
+        return int(getattr(self.config, "num_hidden_layers", 0) or getattr(self.config, "n_layer", 0))
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, loss_mask: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """``input_ids`` [B,S]; ``attention_mask`` [B,S]: 0 for padding at the end; ``loss_mask`` [B,S]: 1 for tokens that count (all).
+
+        A text's first token is given, not predicted. Padding at the end needs no mask in a causal model: only the sums leave it out.
+        """
+        counted = _counted(input_ids, attention_mask, loss_mask)
+        hidden = self.decoder.get_submodule(self.decoder.base_model_prefix)(input_ids=input_ids, use_cache=False).last_hidden_state
+        logits = self.decoder.get_output_embeddings()(hidden[:, :-1])
+        right = input_ids[:, 1:]
+        losses = functional.cross_entropy(logits.flatten(0, 1).float(), right.flatten(), reduction="none").view(right.shape)
+        guessed = (logits.argmax(dim=-1) == right).float()
+        return {
+            "loss_sum": (losses * counted).sum(dim=1),
+            "predicted": counted.sum(dim=1),
+            "correct": (guessed * counted).sum(dim=1),
+        }
+
+    def lower(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, cut: int) -> torch.Tensor:
+        """Not possible yet: a language model is trained whole or with adapters."""
+        raise NotPossible("a language model cannot be cut into a frozen and a learning part", "use method full or lora")
+
+    def upper(self, hidden: torch.Tensor, attention_mask: torch.Tensor | None, cut: int) -> dict[str, torch.Tensor]:
+        """Not possible yet, see ``lower``."""
+        raise NotPossible("a language model cannot be cut into a frozen and a learning part", "use method full or lora")
+
+    def save(self, folder: Path) -> None:
+        """``model.safetensors`` and ``config.json``, as transformers names them; tied word vectors once."""
+        from safetensors.torch import save_file
+
+        with files.written_aside(folder / WEIGHTS) as aside:
+            save_file(_untied(self.decoder), aside, metadata={"format": "pt"})
+        files.write_json(folder / "config.json", json.loads(self.config.to_json_string(use_diff=False)))
+
+
+def _counted(ids: torch.Tensor, attention: torch.Tensor | None, loss: torch.Tensor | None) -> torch.Tensor:
+    """[B,S-1] float: 1 where the prediction of the next token counts."""
+    counted = torch.ones_like(ids[:, 1:], dtype=torch.float32)
+    for mask in (attention, loss):
+        if mask is not None:
+            counted = counted * mask[:, 1:].to(counted.dtype)
+    return counted
+
+
+def _untied(decoder: nn.Module) -> dict[str, torch.Tensor]:
+    """Every weight once, under the first of its names."""
+    seen: set[int] = set()
+    found: dict[str, torch.Tensor] = {}
+    for name, tensor in decoder.state_dict().items():
+        if tensor.data_ptr() not in seen:
+            seen.add(tensor.data_ptr())
+            found[name] = tensor.detach().contiguous().cpu()
+    return found
+
+
+def load(folder: Path, *, dropout: float = 0.0, pretrained: bool = True, seed: int = 0) -> LanguageModel:
+    """The decoder in a folder; ``pretrained=False``: the same shape with random weights that ``seed`` decides.
+
+    Raises ``UnsafeFile`` for pickled weights and ``Damaged`` for weights that do not fit or are missing.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    files.refuse_pickles(folder)
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise Damaged(f"{folder / 'config.json'}: cannot be read: {error}", "copy or download the model again") from None
+    for name in ("attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop"):
+        if hasattr(config, name):
+            setattr(config, name, dropout)
+    torch.manual_seed(seed)
+    return LanguageModel(_pretrained(folder, config) if pretrained else AutoModelForCausalLM.from_config(config, dtype=torch.float32))
+
+
+def _pretrained(folder: Path, config: Any) -> nn.Module:
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    try:
+        decoder, facts = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
+        )
+    except (SafetensorError, RuntimeError, OSError, ValueError) as error:
+        raise Damaged(f"{folder}: the weights cannot be read: {error}", "copy or download the model again") from None
+    lacking = sorted(facts["missing_keys"])
+    if lacking:
+        raise Damaged(f"{folder}: {len(lacking)} weights are missing, e.g. {lacking[0]}", "copy or download the model again")
+    return decoder

@@ -1,0 +1,155 @@
+"""Language modeling: plain text in, the chance of each next token out; how a GPT is pretrained, or learns a firm's language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from luthier.core.errors import Damaged, InputError, RowError
+from luthier.core.plan import TrainPlan
+from luthier.core.ports import Graph
+from luthier.core.types import Arrays, Calibration, Column, Example, Finding, Item, Place, Prediction, Schema, content_id
+
+MAX_TOKENS = 2048
+TEXT = "text"
+
+
+class LanguageModeling:
+    """See the module. A row is a text; one that is longer than the model reads is cut there (give a long document in pieces)."""
+
+    name = "language-modeling"
+    summary = "next tokens of plain text: pretrains a GPT, or continues its pretraining on a firm's own language"
+    columns = (Column(TEXT, "the text, at most as long as the model reads", aliases=("content", "body", "document")),)
+    primary_metric = "perplexity"
+    metrics = ("perplexity",)
+    baselines: tuple[str, ...] = ()
+    architectures = ("decoder",)
+
+    def example(self, row: Mapping[str, Any], place: Place) -> Example:
+        """The text; the target names the input that is to be predicted. Other columns are kept for slices (``source`` ...)."""
+        text = row.get(TEXT)
+        if not isinstance(text, str) or not text.strip():
+            raise RowError(TEXT, "is empty or no text", "fill it in or remove the row")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise RowError(TEXT, "holds half a character, which UTF-8 cannot hold", "save the file as UTF-8") from None
+        inputs = {TEXT: text.strip()}
+        return Example(content_id(inputs), inputs, TEXT, "", str(place), {key: value for key, value in row.items() if key != TEXT})
+
+    def text(self, example: Example) -> str:
+        """The text."""
+        return str(example.inputs[TEXT])
+
+    def with_text(self, example: Example, text: str) -> Example:
+        """The example with another text, and the id of that text."""
+        inputs = {**example.inputs, TEXT: text}
+        return replace(example, id=content_id(inputs), inputs=inputs)
+
+    def stratum(self, example: Example) -> str:
+        """The text's source, where there is such a column: every split holds the same mix."""
+        return str(example.columns.get("source", ""))
+
+    def schema(self, targets: Iterable[Any]) -> Schema:
+        """How long a text may be; raises ``InputError`` when there is none."""
+        if not any(True for _ in targets):
+            raise InputError("text: there is no row to learn from", "add rows, or map the right column")
+        return {"max_tokens": MAX_TOKENS}
+
+    def findings(self, schema: Schema, counts: Mapping[str, int]) -> list[Finding]:
+        """Nothing can be odd about a target that is the text itself."""
+        return []
+
+    def processor(self, folder: Path, schema: Schema) -> Any:
+        """A ``tokenizers.Tokenizer`` without truncation: ``encode`` cuts, and knows where a text ends."""
+        from tokenizers import Tokenizer
+
+        path = folder / "tokenizer.json"
+        if not path.exists():
+            raise Damaged(f"{path}: the file is missing", "the model folder needs its tokenizer.json")
+        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return tokenizer
+
+    def encode(self, examples: Sequence[Example], processor: Any, schema: Schema) -> list[Item]:
+        """``input_ids`` [tokens] int64: a begin-of-text where the model has one, the text, its end; ``labels`` the same where known."""
+        most = int(schema.get("max_tokens", MAX_TOKENS))
+        first, last = _ends(processor)
+        items: list[Item] = []
+        for example, tokens in zip(
+            examples, processor.encode_batch_fast([self.text(one) for one in examples], add_special_tokens=False), strict=True
+        ):
+            ids = np.array([*first, *tokens.ids, *last][:most], dtype=np.int64)
+            items.append({"input_ids": ids, **({"labels": ids} if example.target is not None else {})})
+        return items
+
+    def length(self, item: Item) -> int:
+        """Tokens."""
+        return len(item["input_ids"])
+
+    def collate(self, items: Sequence[Item]) -> Arrays:
+        """``input_ids`` and ``attention_mask`` [B,S] int64, padded with 0 at the end; ``labels`` [B,S], padded with -100."""
+        longest = max(len(item["input_ids"]) for item in items)
+        batch: Arrays = {name: np.zeros((len(items), longest), dtype=np.int64) for name in ("input_ids", "attention_mask")}
+        if all("labels" in item for item in items):
+            batch["labels"] = np.full((len(items), longest), -100, dtype=np.int64)
+        for row, item in enumerate(items):
+            count = len(item["input_ids"])
+            batch["input_ids"][row, :count] = item["input_ids"]
+            batch["attention_mask"][row, :count] = 1
+            if "labels" in batch:
+                batch["labels"][row, :count] = item["labels"]
+        return batch
+
+    def decode(self, ids: Sequence[str], outputs: Arrays, schema: Schema, calibration: Calibration) -> list[Prediction]:
+        """The text's own perplexity as output; confidence is the mean chance (geometric) of its tokens."""
+        mean = np.asarray(outputs["loss_sum"], np.float64) / np.maximum(outputs["predicted"], 1)
+        return [Prediction(i, float(np.exp(min(loss, 50.0))), float(np.exp(-loss))) for i, loss in zip(ids, mean, strict=True)]
+
+    def load(self, folder: Path, schema: Schema, *, dropout: float = 0.0, pretrained: bool = True, seed: int = 0) -> Any:
+        """A ``LanguageModel``."""
+        from luthier.networks import language_model
+
+        return language_model.load(folder, dropout=dropout, pretrained=pretrained, seed=seed)
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Weights and configuration."""
+        model.save(folder)
+
+    def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any], schema: Schema, plan: TrainPlan, weights: Any) -> Any:
+        """Mean nats a token over the whole batch: a long text weighs more than a short one."""
+        return outputs["loss_sum"].sum() / outputs["predicted"].sum().clamp(min=1)
+
+    def graphs(self, model: Any, sample: Arrays) -> tuple[Graph, ...]:
+        """None: a pretrained GPT is a base to tune, and is served by the tasks that answer."""
+        return ()
+
+    def request(self, body: Mapping[str, Any]) -> list[Example]:
+        """``{"text": "..."}`` or ``{"texts": [...]}``: texts to measure."""
+        texts = body.get("texts", body.get(TEXT))
+        texts = [texts] if isinstance(texts, str) else texts
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+            raise InputError("text: a text or a list of texts is needed", 'send {"text": "..."} or {"texts": ["...", "..."]}')
+        return [Example(content_id({TEXT: text.strip()}), {TEXT: text.strip()}) for text in texts]
+
+    def answer(self, prediction: Prediction, *, scores: bool = False) -> dict[str, Any]:
+        """``{id, perplexity}``."""
+        return {"id": prediction.id, "perplexity": round(prediction.output, 4)}
+
+
+def _ends(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Ids before and behind a text: begin-of-text and end-of-text by whichever of their usual names the vocabulary has."""
+    return _first(tokenizer, "<s>", "<|begin_of_text|>", "<bos>"), _first(tokenizer, "<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>")
+
+
+def _first(tokenizer: Any, *names: str) -> list[int]:
+    known = [number for name in names if (number := tokenizer.token_to_id(name)) is not None]
+    return known[:1]
+
+
+plugin = LanguageModeling()
