@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from luthier.core.edits import Edit, applied
+
 KINDS: tuple[str, ...] = ("EMAIL", "URL", "IBAN", "CARD", "SSN", "IP", "PHONE", "NAME", "PLACE")
 """Every kind, the surest first: where two overlap, the surer wins. A person's own patterns come before all of them."""
 
@@ -202,8 +204,12 @@ def without_overlaps(spans: Iterable[Span]) -> list[Span]:
 
 def replace(text: str, spans: list[Span], numbers: Numbers) -> str:
     """The text with pseudonyms: the same value (case and separators aside) gets the same number as long as ``numbers`` is kept."""
-    parts: list[str] = []
-    at = 0
+    return applied(text, edits(text, spans, numbers))
+
+
+def edits(text: str, spans: list[Span], numbers: Numbers) -> list[Edit]:
+    """What ``replace`` changes, in order of place."""
+    found: list[Edit] = []
     for start, end, kind in spans:
         known = numbers.setdefault(kind, {})
         value = searched(kind, text[start:end]).casefold()
@@ -212,9 +218,8 @@ def replace(text: str, spans: list[Span], numbers: Numbers) -> str:
         number = known.get(value) or len(known) + 1
         if number <= MOST_VALUES:
             known[value] = number
-        parts += (text[at:start], f"<{kind}_{number}>")
-        at = end
-    return "".join([*parts, text[at:]])
+        found.append(Edit(start, end, f"<{kind}_{number}>"))
+    return found
 
 
 def mask_text(
@@ -225,7 +230,13 @@ def mask_text(
     >>> mask_text("write to ann@example.com or bob@example.com")
     ('write to <EMAIL_1> or <EMAIL_2>', {'EMAIL': 2})
     """
+    changes, counts = mask_edits(text, kinds, patterns, numbers)
+    return (applied(text, changes) if changes else text), counts
+
+
+def mask_edits(
+    text: str, kinds: Iterable[str] = (), patterns: Mapping[str, str] | None = None, numbers: Numbers | None = None
+) -> tuple[list[Edit], dict[str, int]]:
+    """What ``mask_text`` replaces, and how often each kind was found."""
     spans = find(text, kinds, {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in (patterns or {}).items()})
-    if not spans:
-        return text, {}
-    return replace(text, spans, {} if numbers is None else numbers), dict(Counter(span.kind for span in spans))
+    return edits(text, spans, {} if numbers is None else numbers), dict(Counter(span.kind for span in spans))

@@ -5,11 +5,12 @@ Arrays are numpy; torch appears only where a model is in hand, and then as ``Any
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from luthier.core.edits import Edit, applied
 from luthier.core.events import Event
 from luthier.core.job import Job
 from luthier.core.plan import EvaluatePlan, TrainPlan
@@ -33,7 +34,11 @@ class Graph(NamedTuple):
 
 
 class Task(Protocol):
-    """What differs by task. ``encode`` and ``decode`` use numpy and ``tokenizers`` only and exist once, for every stage and for serving."""
+    """What differs by task. ``encode`` and ``decode`` use numpy and ``tokenizers`` only and exist once, for every stage and for serving.
+
+    A target is a label, a list of labels, or a record (``names_in``). A task may have more than this, which the functions below ask for:
+    ``carried`` and ``pools`` (attributes), ``fitted``, ``calibrate``, ``with_edits`` and ``as_written`` (methods).
+    """
 
     name: str
     summary: str
@@ -98,6 +103,48 @@ class Task(Protocol):
         """A prediction as the JSON of a predict call."""
 
 
+def carried_of(task: Task) -> tuple[str, ...]:
+    """``carried``: the names of an item's arrays that ``decode`` needs beside the graph's outputs (where each token stands in the text)."""
+    return tuple(getattr(task, "carried", ()))
+
+
+def pooled_at(task: Task, cut: int, depth: int) -> bool:
+    """Whether what is cached below layer ``cut`` is one vector a text: the whole trunk, unless the task's ``pools`` is false (then every
+    token has a vector of its own).
+    """
+    return bool(cut) and cut == depth and bool(getattr(task, "pools", True))
+
+
+def fitted(task: Task, schema: Schema, plan: TrainPlan) -> Schema:
+    """``fitted(schema, plan)``: the schema with what the training plan decides of it."""
+    own = getattr(task, "fitted", None)
+    found: Schema = own(schema, plan) if own else schema
+    return found
+
+
+def calibrated(task: Task, judged: Judged, plan: EvaluatePlan) -> Calibration:
+    """``calibrate(judged, plan)``: what validation rows teach about confidence that only the task knows; ``judged`` was decoded with what
+    is known already.
+    """
+    own = getattr(task, "calibrate", None)
+    found: Calibration = own(judged, plan) if own else {}
+    return found
+
+
+def edited(task: Task, example: Example, edits: Sequence[Edit]) -> Example:
+    """``with_edits(example, edits)``: the example after replacements in its text; a task whose target holds places moves them."""
+    own = getattr(task, "with_edits", None)
+    found: Example = own(example, edits) if own else task.with_text(example, applied(task.text(example), edits))
+    return found
+
+
+def as_written(task: Task, prediction: Prediction, edits: Sequence[Edit]) -> Prediction:
+    """``as_written(prediction, edits)``: the answer with its places in the text as it was before the edits."""
+    own = getattr(task, "as_written", None)
+    found: Prediction = own(prediction, edits) if own and edits else prediction
+    return found
+
+
 class Footprint(NamedTuple):
     """What a method costs on a model: counted, not measured."""
 
@@ -107,11 +154,24 @@ class Footprint(NamedTuple):
     memory_bytes: float
 
 
+class Objective(Protocol):
+    """What a method teaches the trunk instead of the task's loss; the output layer is fitted on the trunk's vectors when it is asked."""
+
+    def batches(self, strata: Any, lengths: Any, plan: TrainPlan, seed: int, epoch: int) -> list[Any]:
+        """The batches of an epoch, arrays of item numbers. ``strata``, ``lengths`` [items]: class and tokens of each; all chance follows
+        from seed and epoch.
+        """
+
+    def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any], plan: TrainPlan) -> Any:
+        """A scalar tensor; ``outputs`` has the pooled ``embedding`` [B, width], ``batch`` the ``labels``."""
+
+
 class Method(Protocol):
     """Which parameters learn, and which activations are computed once.
 
     A model is ``layers`` deep (``model.depth``). ``cut(plan, depth)`` says how many lower layers are frozen and their output cached (0:
-    none; ``depth``: pooled features).
+    none; ``depth``: pooled features). Optional: ``objective(plan) -> Objective``, and ``search``: the fields that ``luthier tune`` tries
+    when nobody names any, ``{"train.learning_rate": "log:1e-5:1e-3"}``.
     """
 
     name: str
@@ -135,13 +195,17 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class Judged:
-    """What a metric or report is computed from. ``outputs`` are the graph outputs (``logits`` [rows, classes]) over ``examples``."""
+    """What a metric or report is computed from. ``outputs`` are the graph outputs (``logits`` [rows, classes]) over ``examples``.
+
+    ``rare``: classes with few training rows, where that is known.
+    """
 
     examples: Sequence[Example]
     predictions: Sequence[Prediction]
     outputs: Arrays
     schema: Schema
     calibration: Calibration = field(default_factory=dict)
+    rare: Collection[str] | None = None
 
 
 class Metric(Protocol):

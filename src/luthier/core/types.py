@@ -63,7 +63,10 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One answer. ``confidence`` is the calibrated probability of ``output``; ``scores`` holds every class's."""
+    """One answer. ``confidence`` is the calibrated probability of ``output``; ``scores`` holds every class's.
+
+    ``details``: what else the answer says (where each part of it stands, how sure that part is); it is not compared with the target.
+    """
 
     id: str
     output: Any
@@ -71,6 +74,7 @@ class Prediction:
     scores: dict[str, float] = field(default_factory=dict)
     abstained: bool = False
     out_of_scope: float = 0.0
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,18 @@ class Finding:
     message: str
     remedy: str = ""
     data: dict[str, Any] = field(default_factory=dict)
+
+
+def names_in(value: Any) -> list[str]:
+    """The names that a target or an output counts for.
+
+    It is a label, a list of labels, or a record: with ``labels`` (what the text is about) those, else the kinds of its ``entities``.
+    """
+    if isinstance(value, dict):
+        if "labels" in value:
+            return [str(name) for name in value["labels"]]
+        return sorted({str(entity["label"]) for entity in value.get("entities", ())})
+    return [str(name) for name in value] if isinstance(value, list) else [] if value is None else [str(value)]
 
 
 # Made once: json.dumps makes a new encoder for every call with settings, which costs as much as the encoding of a short text.

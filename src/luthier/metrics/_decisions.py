@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from luthier.core.ports import Judged
-from luthier.core.types import Prediction
+from luthier.core.types import Prediction, names_in
 
 
 class Decisions(NamedTuple):
@@ -32,9 +32,9 @@ class Decisions(NamedTuple):
 
 def decisions(judged: Judged) -> Decisions:
     """The arrays of what was judged. Labels outside the schema (never trained) get a class of their own, so they count as errors."""
-    targets = [_names(example.target) for example in judged.examples]
-    outputs = [_names(prediction.output) for prediction in judged.predictions]
-    labels = list(judged.schema["labels"])
+    targets = [names_in(example.target) for example in judged.examples]
+    outputs = [names_in(prediction.output) for prediction in judged.predictions]
+    labels = list(judged.schema.get("labels", ()))
     known = set(labels)
     labels += sorted({name for names in (*targets, *outputs) for name in names if name not in known})
     index = {label: number for number, label in enumerate(labels)}
@@ -47,10 +47,6 @@ def decisions(judged: Judged) -> Decisions:
         np.array([prediction.confidence for prediction in judged.predictions], dtype=np.float64),
         bool(judged.schema.get("multi_label", False)),
     )
-
-
-def _names(value: Any) -> list[str]:
-    return value if isinstance(value, list) else [value]
 
 
 def _marks(named: Sequence[list[str]], index: dict[str, int]) -> Any:

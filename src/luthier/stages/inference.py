@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from luthier.core.ports import Task
+from luthier.core.ports import Task, pooled_at
 from luthier.core.types import Arrays, Item
+from luthier.stages.carried import carry
 from luthier.stages.train.batches import sorted_batches
 
 HIDDEN = "hidden"
@@ -64,7 +65,7 @@ def answers(
     """For each batch: item numbers, the batch and the outputs (torch tensors)."""
     import torch
 
-    pooled = bool(cut) and cut == model.depth
+    pooled = pooled_at(task, cut, model.depth)
     device = str(next(model.parameters()).device)
     was_training = model.training
     model.eval()
@@ -98,4 +99,4 @@ def predict(task: Task, model: Any, items: Sequence[Item], *, batch_tokens: int 
         (numbers, {name: value.float().cpu().numpy() for name, value in outputs.items()})
         for numbers, _, outputs in answers(task, model, items, batch_tokens=batch_tokens, cut=cut)
     ]
-    return gather(parts, len(items))
+    return carry(task, items, gather(parts, len(items)))

@@ -33,7 +33,7 @@ def endpoint(export_folder):
 
 def _ids(endpoint, examples):
     """The ids that the dataset would give: of what is left after masking (the made messages hold invented personal data)."""
-    return [endpoint.masking.example(endpoint.task, one).id for one in examples]
+    return [endpoint.masking.example(endpoint.task, one)[0].id for one in examples]
 
 
 def test_answers_are_those_of_one_batch_and_in_order(endpoint, exported):

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from luthier.core import registry
-from luthier.core.ports import Judged
+from luthier.core.ports import Judged, calibrated
 from luthier.core.types import Calibration
 from luthier.stages.evaluate.scoring import right_rows
-from luthier.stages.evaluate.subject import Subject
+from luthier.stages.evaluate.subject import Subject, listed
 
 MOST_ROWS = 4000
 """Validation rows that the temperature is fitted on: one number does not need more."""
+TEMPERED = ("temperature", "energy_quantiles", "abstain_below")
+"""Of a calibration: how sure an answer is. The rest says which answer it is."""
 QUANTILES = 101
 FEW_POSITIVES = 5
 """A label with fewer positive validation rows gets the threshold of all labels together."""
@@ -30,12 +32,15 @@ def fit(subject: Subject, outputs: dict[str, Any]) -> Calibration:
     """
     examples = subject.validation
     given = decision_rule(subject)
-    if not examples or "logits" not in outputs:
+    if not examples:
         return given
-    calibration: Calibration = {"temperature": _temperature(subject, outputs), **given}
-    if subject.schema.get("multi_label"):
-        calibration["thresholds"] = thresholds(subject.judged(examples, outputs, calibration))
-    calibration["energy_quantiles"] = energy_quantiles(outputs["logits"])
+    calibration: Calibration = dict(given)
+    if "logits" in outputs:
+        calibration["temperature"] = _temperature(subject, outputs)
+        if subject.schema.get("multi_label"):
+            calibration["thresholds"] = thresholds(subject.judged(examples, outputs, calibration))
+        calibration["energy_quantiles"] = energy_quantiles(outputs["logits"])
+    calibration |= calibrated(subject.task, subject.judged(examples, outputs, calibration), subject.job.plan.evaluate)
     risk = subject.job.plan.evaluate.abstain_risk
     judged = subject.judged(examples, outputs, calibration)
     calibration["abstain_below"] = abstain_below(_confidence(judged), right_rows(judged), risk)
@@ -70,7 +75,8 @@ def thresholds(judged: Judged) -> dict[str, float]:
     """For several labels: the chance from which each label is given, by its best F1."""
     names = list(judged.predictions[0].scores)
     chances = np.array([[prediction.scores[name] for name in names] for prediction in judged.predictions])
-    right = np.array([[name in example.target for name in names] for example in judged.examples])
+    targets = [set(listed(example.target)) for example in judged.examples]
+    right = np.array([[name in target for name in names] for target in targets])
     together = _best_threshold(chances.ravel(), right.ravel())
     return {
         name: _best_threshold(chances[:, column], right[:, column]) if right[:, column].sum() >= FEW_POSITIVES else together
@@ -128,7 +134,7 @@ def coverage(judged: Judged, below: float) -> dict[str, float]:
 
 def report(subject: Subject, calibration: Calibration, validation: dict[str, Any], test: Judged) -> dict[str, Any]:
     """What the calibration did: ECE, Brier and log loss of the test rows before and after, and what abstaining gives."""
-    before = subject.judged(test.examples, test.outputs, {k: v for k, v in calibration.items() if k in ("costs", "thresholds")})
+    before = subject.judged(test.examples, test.outputs, {k: v for k, v in calibration.items() if k not in TEMPERED})
     found: dict[str, Any] = {"temperature": calibration.get("temperature", 1.0), "fitted_on": "validation", "rows": len(subject.validation)}
     if "calibration" in subject.task.metrics:
         metric = registry.get("metrics", "calibration")

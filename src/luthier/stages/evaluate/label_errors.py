@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from luthier.core.ports import Judged, Task
+from luthier.stages.evaluate.subject import listed
 
 MOST = 50
 MOST_LETTERS = 300
@@ -40,7 +41,7 @@ def likely(task: Task, judged: Judged) -> dict[str, Any]:
 
 def _row(task: Task, judged: Judged, row: int) -> dict[str, Any]:
     example, prediction = judged.examples[row], judged.predictions[row]
-    names = example.target if isinstance(example.target, list) else [example.target]
+    names = listed(example.target)
     return {
         "id": example.id,
         "source": example.source,

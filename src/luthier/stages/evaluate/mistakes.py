@@ -8,6 +8,7 @@ import numpy as np
 
 from luthier.core.ports import Judged, Task
 from luthier.stages.evaluate.scoring import right_rows
+from luthier.stages.evaluate.subject import listed
 
 MOST = 50
 MOST_LETTERS = 600
@@ -22,7 +23,7 @@ def worst(task: Task, judged: Judged) -> list[dict[str, Any]]:
 
 def _row(task: Task, judged: Judged, row: int) -> dict[str, Any]:
     example, prediction = judged.examples[row], judged.predictions[row]
-    names = example.target if isinstance(example.target, list) else [example.target]
+    names = listed(example.target)
     text = task.text(example)
     return {
         "id": example.id,

@@ -122,9 +122,14 @@ def fold(subject: Subject, number: int, one: crossvalidate.Fold, items: Sequence
     outputs = predict(subject.task, result.model, held, cut=result.cut if _cached(held) else 0)
     write_result(
         result_folder(subject.work, f"fold-{number}"),
-        {"logits": outputs["logits"], "rows": one.held},
+        {**judged_by(outputs), "rows": one.held},
         {"seconds": result.seconds, "steps": result.steps, "best_step": result.best_step},
     )
+
+
+def judged_by(outputs: Arrays) -> Arrays:
+    """What answers are decoded from: all but the vectors."""
+    return {name: value for name, value in outputs.items() if name != "embedding"}
 
 
 def _cached(items: Sequence[Item]) -> bool:
@@ -157,7 +162,7 @@ def baseline(subject: Subject, name: str, tell: Callable[[float], None]) -> None
     test = [Example(one.id, one.inputs, None, one.group, one.source, one.columns) for one in subject.test]
     result: BaselineResult = registry.get("baselines", name).run([*subject.train, *subject.validation], test, context)
     facts = {"train_s": result.train_s, "predict_s": result.predict_s, "train_flop": result.train_flop}
-    write_result(result_folder(subject.work, f"baseline-{name}"), {"logits": result.outputs["logits"]}, facts)
+    write_result(result_folder(subject.work, f"baseline-{name}"), judged_by(result.outputs), facts)
 
 
 def _fitter(subject: Subject, tell: Callable[[float], None]) -> Callable[..., BaselineResult]:

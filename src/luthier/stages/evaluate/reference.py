@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from luthier.core.ports import Judged
+from luthier.core.types import names_in
 from luthier.store import files
 
 MOST_ROWS = 1000
@@ -37,8 +38,8 @@ def write(folder: Path, judged: Judged, lengths: list[int], seed: int) -> None:
 def _facts(judged: Judged, lengths: list[int]) -> dict[str, Any]:
     shares: dict[str, float] = {}
     for prediction in judged.predictions:
-        for name in prediction.output if isinstance(prediction.output, list) else [prediction.output]:
-            shares[str(name)] = shares.get(str(name), 0.0) + 1.0
+        for name in names_in(prediction.output):
+            shares[name] = shares.get(name, 0.0) + 1.0
     rows = max(len(judged.examples), 1)
     confidence = [prediction.confidence for prediction in judged.predictions]
     counts, edges = np.histogram(confidence, bins=BINS, range=(0.0, 1.0))

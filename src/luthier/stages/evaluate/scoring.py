@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from luthier.core import registry
-from luthier.core.ports import Judged, Task
+from luthier.core.ports import Judged, Task, scores_of
 from luthier.core.types import Score
 from luthier.stages.evaluate.bootstrap import interval
 from luthier.stages.evaluate.subject import listed
@@ -57,9 +57,15 @@ def figures(task: Task, judged: Judged) -> dict[str, Any]:
 def metric_of(task: Task, score: str, judged: Judged) -> str:
     """The metric that computes a score; raises ``KeyError`` when none of the task's does."""
     for name in task.metrics:
-        if any(one.name == score for one in registry.get("metrics", name).compute(judged)):
+        metric = registry.get("metrics", name)
+        if score in scores_of(metric) and any(one.name == score for one in metric.compute(judged)):
             return name
     raise KeyError(score)
+
+
+def primary(task: Task, judged: Judged) -> Score:
+    """The score that the task is judged by."""
+    return scores(task, judged, [metric_of(task, task.primary_metric, judged)])[task.primary_metric]
 
 
 def right_rows(judged: Judged) -> Any:

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from luthier.core import registry
 from luthier.core.events import GateDecided, NoteSaid, StageProgressed
 from luthier.core.job import Job
@@ -35,6 +33,7 @@ from luthier.stages.evaluate import (
 from luthier.stages.evaluate.part import read_result, result_folder
 from luthier.stages.evaluate.parts import Part, Parts
 from luthier.stages.evaluate.subject import Subject, read
+from luthier.stages.inference import gather
 from luthier.stages.train.request import depth_of
 from luthier.stages.train.threads import cores
 from luthier.store import files
@@ -204,10 +203,10 @@ def _rule(subject: Subject) -> str:
 
 
 def _contender(subject: Subject, name: str, about: str, judged: Judged, facts: dict[str, Any]) -> dict[str, Any]:
-    found = scoring.scores(
-        subject.task, judged, [name for name in subject.task.metrics if name in ("accuracy", "f1")] or subject.task.metrics
-    )
-    kept = {score: one.value for score, one in found.items() if score in (subject.task.primary_metric, "accuracy", "macro_f1")}
+    own = scoring.metric_of(subject.task, subject.task.primary_metric, judged)
+    wanted = [name for name in subject.task.metrics if name in (own, "accuracy", "f1", "rare-f1")]
+    found = scoring.scores(subject.task, judged, wanted)
+    kept = {score: one.value for score, one in found.items() if score in (subject.task.primary_metric, "accuracy", "macro_f1", "rare_f1")}
     return {
         "name": name,
         "about": about,
@@ -226,15 +225,13 @@ def _cross_validation(subject: Subject, emit: Emit) -> dict[str, Any]:
     examples = [*subject.train, *subject.validation]
     results = [read_result(result_folder(subject.work, f"fold-{number}")) for number in range(plan.folds)]
     held = [outputs["rows"] for outputs, _ in results]
-    logits = np.zeros((len(examples), results[0][0]["logits"].shape[1]), dtype=np.float32)
-    for outputs, _ in results:
-        logits[outputs["rows"]] = outputs["logits"]
-    judged = subject.judged(examples, {"logits": logits}, {})
+    parts = [(outputs["rows"], {name: value for name, value in outputs.items() if name != "rows"}) for outputs, _ in results]
+    judged = subject.judged(examples, gather(parts, len(examples)), {})
     found = crossvalidate.summary(
         subject.task, judged, held, [facts for _, facts in results], resamples_wanted=min(plan.bootstrap, 500), seed=plan.seed
     )
     emit(NoteSaid(text=found["stability"]["saying"]))
-    if plan.label_errors:
+    if plan.label_errors and not any(isinstance(example.target, dict) for example in examples):
         found["label_errors"] = label_errors.likely(subject.task, judged)
         emit(NoteSaid(text=f"{found['label_errors']['found']} of {len(examples)} labels are likely wrong; the report lists them"))
     return found
@@ -276,7 +273,7 @@ def _write(subject: Subject, evaluation: dict[str, Any], judged: Judged, known: 
 def summary(evaluation: dict[str, Any]) -> dict[str, Any]:
     """What a person wants to see of it at once."""
     scores = evaluation["scores"]
-    shown = [name for name in (evaluation["primary_metric"], "accuracy", "macro_f1", "ece") if name in scores]
+    shown = [name for name in (evaluation["primary_metric"], "accuracy", "macro_f1", "rare_f1", "ece") if name in scores]
     found: dict[str, Any] = {name: round(scores[name]["value"], 4) for name in dict.fromkeys(shown)}
     primary = scores[evaluation["primary_metric"]]
     if "low" in primary:

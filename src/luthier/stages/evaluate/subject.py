@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,7 +14,8 @@ from luthier.core.errors import InputError
 from luthier.core.job import Job
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import Judged, Task
-from luthier.core.types import Arrays, Calibration, Example, Item, Schema, Split
+from luthier.core.types import Arrays, Calibration, Example, Item, Schema, Split, names_in
+from luthier.metrics.rare_f1 import rare_classes
 from luthier.store import datasets, files
 
 
@@ -68,15 +70,25 @@ class Subject:
     def judged(self, examples: Sequence[Example], outputs: Arrays, calibration: Calibration) -> Judged:
         """The decoded answers beside their examples."""
         predictions = self.task.decode([example.id for example in examples], outputs, self.schema, calibration)
-        return Judged(examples, predictions, outputs, self.schema, calibration)
+        return Judged(examples, predictions, outputs, self.schema, calibration, self.rare)
+
+    @cached_property
+    def rare(self) -> frozenset[str] | None:
+        """The classes that are rare among the training rows; ``None`` where there are no classes."""
+        if "labels" not in self.schema or "dataset" not in self.job.inputs:
+            return None
+        counts = Counter(str(name) for row in self.train for name in listed(row.target))
+        return rare_classes(counts, self.job.plan.evaluate.rare_below)
 
 
 def listed(target: Any) -> list[Any]:
     """A target as a list of labels: what one answer and several have in common."""
-    return target if isinstance(target, list) else [target]
+    return names_in(target) if isinstance(target, dict) else target if isinstance(target, list) else [target]
 
 
 def _shaped(target: Any, *, several: bool) -> Any:
+    if isinstance(target, dict):
+        return target
     if several:
         return listed(target)
     return target[0] if isinstance(target, list) and len(target) == 1 else target

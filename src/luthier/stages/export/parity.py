@@ -13,10 +13,13 @@ from luthier.core import registry
 from luthier.core.ports import Judged, Session, Task
 from luthier.core.types import Arrays, Item
 from luthier.stages import inference
+from luthier.stages.carried import carry
+from luthier.stages.evaluate import scoring
 from luthier.stages.export.rows import Rows
 from luthier.stages.serve.engine import cores
 
 OUTPUT = "logits"
+"""An output whose name ends so holds scores of classes: those are compared."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def run_items(task: Task, session: Session, items: Sequence[Item], size: int = 3
     for start in range(0, len(order), size):
         numbers = np.array(order[start : start + size])
         parts.append((numbers, session.run(task.collate([items[n] for n in numbers]))))
-    return inference.gather(parts, len(items))
+    return carry(task, items, inference.gather(parts, len(items)))
 
 
 def compare(task: Task, runtime: str, folder: Path, rows: Rows, trained: Reference) -> Parity:
@@ -69,7 +72,7 @@ def compare(task: Task, runtime: str, folder: Path, rows: Rows, trained: Referen
     labels, value = _judge(task, outputs, rows)
     return Parity(
         rows=len(labels),
-        logit_difference=float(np.abs(outputs[OUTPUT] - trained.outputs[OUTPUT]).max()),
+        logit_difference=max(_difference(outputs[name], value) for name, value in trained.outputs.items() if name.endswith(OUTPUT)),
         label_change=float(np.mean([a != b for a, b in zip(labels, trained.labels, strict=True)])),
         metric=trained.metric,
         value=value,
@@ -77,9 +80,12 @@ def compare(task: Task, runtime: str, folder: Path, rows: Rows, trained: Referen
     )
 
 
+def _difference(some: Any, others: Any) -> float:
+    return float(np.abs(some - others).max())
+
+
 def _judge(task: Task, outputs: Arrays, rows: Rows) -> tuple[list[Any], float]:
     """Answers, and the primary metric over the rows whose target is known."""
     predictions = task.decode([one.id for one in rows.examples], outputs, rows.schema, rows.calibration)
     judged = Judged(rows.examples, predictions, outputs, rows.schema, rows.calibration)
-    scores = registry.get("metrics", task.primary_metric).compute(judged)
-    return [one.output for one in predictions], float(scores[0].value)
+    return [one.output for one in predictions], scoring.primary(task, judged).value

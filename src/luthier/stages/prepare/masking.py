@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from luthier.core import personal_data
+from luthier.core.edits import Edit, applied
 from luthier.core.errors import InputError, SpecError, UnknownName
 from luthier.core.personal_data import Numbers, Span
 from luthier.core.plan import PreparePlan
@@ -130,13 +131,16 @@ class Masker:
 
     def mask(self, text: str, conversation: str = "") -> str:
         """The text with pseudonyms (``<EMAIL_1>``), the same for the same value inside a conversation ("": this text alone)."""
-        if not self.on:
-            return text
-        spans = self.find(text)
+        edits = self.edits(text, conversation)
+        return applied(text, edits) if edits else text
+
+    def edits(self, text: str, conversation: str = "") -> list[Edit]:
+        """What ``mask`` replaces, in order of place."""
+        spans = self.find(text) if self.on else []
         if not spans:
-            return text
+            return []
         self.counts.update(span.kind for span in spans)
-        return personal_data.replace(text, spans, self._numbers(conversation))
+        return personal_data.edits(text, spans, self._numbers(conversation))
 
     def _numbers(self, conversation: str) -> Numbers:
         if not conversation:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from luthier.core.types import SPLITS, Example
+from luthier.core.types import SPLITS, Example, names_in
 from luthier.store import datasets
 
 ROWS_A_BATCH = 2048
@@ -19,7 +19,9 @@ CHARS_A_BATCH = 8_000_000
 
 
 def labels_of(target: Any, stratum: str) -> tuple[str, ...]:
-    """The labels that a row counts for: those of its list, else its stratum."""
+    """The labels that a row counts for: those of its record or list, else its stratum."""
+    if isinstance(target, dict):
+        return tuple(names_in(target))
     return tuple(target) if isinstance(target, list) and all(isinstance(one, str) for one in target) else (stratum,)
 
 

@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from luthier.core import registry
+from luthier.core.edits import Edit
 from luthier.core.errors import Damaged, InputError, NotPossible
-from luthier.core.ports import Session, Task
+from luthier.core.ports import Session, Task, as_written
 from luthier.core.types import Arrays, Calibration, Example, Item, Prediction, Schema
+from luthier.stages.carried import carry
 from luthier.stages.serve.lanes import Closed, Lane
 from luthier.stages.serve.masking import Masking
 from luthier.stages.train.threads import cores
@@ -89,6 +91,7 @@ class Piece:
     example: Example
     item: Item = field(default_factory=dict)
     length: int = 0
+    edits: list[Edit] = field(default_factory=list)
 
 
 class Batch(NamedTuple):
@@ -243,7 +246,7 @@ class Endpoint:
     def _encode(self, pieces: list[Piece]) -> None:
         try:
             for piece in pieces:
-                piece.example = self.masking.example(self.task, piece.example)
+                piece.example, piece.edits = self.masking.example(self.task, piece.example)
             items = self.task.encode([piece.example for piece in pieces], self._processor, self.schema)
         except Exception as error:  # noqa: BLE001 - one bad example must fail its own call only
             self._encode_alone(pieces, error)
@@ -261,7 +264,8 @@ class Endpoint:
 
     def _run(self, pieces: list[Piece]) -> None:
         try:
-            outputs = self._session.run(self.task.collate([piece.item for piece in pieces]))
+            items = [piece.item for piece in pieces]
+            outputs = carry(self.task, items, self._session.run(self.task.collate(items)))
         except Exception as error:  # noqa: BLE001 - the lane must live on
             for piece in pieces:
                 piece.call.fail(error)
@@ -280,7 +284,7 @@ class Endpoint:
         predictions = self.task.decode([piece.example.id for piece in pieces], outputs, self.schema, self.calibration)
         now = time.perf_counter()
         answers = [
-            Answered(prediction, piece.length, len(pieces), (now - piece.call.started) * 1e3)
+            Answered(as_written(self.task, prediction, piece.edits), piece.length, len(pieces), (now - piece.call.started) * 1e3)
             for piece, prediction in zip(pieces, predictions, strict=True)
         ]
         for piece, answered in zip(pieces, answers, strict=True):

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from luthier.core.personal_data import mask_text
+from luthier.core.edits import Edit
+from luthier.core.personal_data import mask_edits, mask_text
 from luthier.core.plan import PreparePlan
-from luthier.core.ports import Task
+from luthier.core.ports import Task, edited
 from luthier.core.types import Example
 from luthier.store import files
 
@@ -28,13 +29,10 @@ class Masking:
         path = folder / "plan.json"
         return cls(files.read_json(path).get("prepare", {}) if path.is_file() else {})
 
-    def example(self, task: Task, example: Example) -> Example:
-        """The example as it would stand in the dataset, with the id of its masked content."""
-        if not self.on:
-            return example
-        text = task.text(example)
-        masked = mask_text(text, self.kinds, self._learned)[0]
-        return example if masked is text else task.with_text(example, masked)
+    def example(self, task: Task, example: Example) -> tuple[Example, list[Edit]]:
+        """The example as it would stand in the dataset, with the id of its masked content, and what was replaced in its text."""
+        edits = mask_edits(task.text(example), self.kinds, self._learned)[0] if self.on else []
+        return (edited(task, example, edits) if edits else example), edits
 
     def kept(self, text: str) -> str:
         """The text as it may be written down: every kind is masked, also those that the dataset was allowed to hold."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from luthier.core.types import Arrays
+from luthier.core.types import Arrays, names_in
 from luthier.stages.serve.engine import Answered
 from luthier.store import files
 
@@ -74,4 +74,4 @@ class Reservoir:
 
 def label_of(output: Any) -> str:
     """An output as one word for counting: several labels are joined in order."""
-    return output if isinstance(output, str) else "|".join(sorted(map(str, output)))
+    return output if isinstance(output, str) else "|".join(sorted(names_in(output)))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from luthier.core.errors import Damaged
-from luthier.core.ports import Task
+from luthier.core.ports import Task, pooled_at
 from luthier.core.types import Item
 from luthier.stages.inference import HIDDEN, lengths_of, tensors
 from luthier.stages.train.batches import sorted_batches
@@ -57,7 +57,7 @@ class FeatureCache:
     ) -> FeatureCache:
         """Opens the cache of exactly these items below ``folder``, or computes it. ``int8`` asks for int8 where it holds (pooled vectors
         only)."""
-        pooled = cut == model.depth
+        pooled = pooled_at(task, cut, model.depth)
         wants_int8 = int8 and pooled
         place = folder / f"features-{_key(model, items, cut, base_sha256, wants_int8)}"
         if not _whole(place):
@@ -130,7 +130,7 @@ def _compute(
 ) -> None:
     import torch
 
-    pooled = cut == model.depth
+    pooled = pooled_at(task, cut, model.depth)
     lengths = lengths_of(task, items)
     starts = np.concatenate([[0], np.cumsum(np.ones_like(lengths) if pooled else lengths)])
     width = int(model.config.hidden_size)

@@ -12,29 +12,30 @@ import math
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from luthier.core import registry
 from luthier.core.errors import NotPossible, Stopped
 from luthier.core.events import NoteSaid, StageProgressed, StepFinished
-from luthier.core.plan import TrainPlan
-from luthier.core.ports import Emit
+from luthier.core.ports import Emit, pooled_at
 from luthier.core.types import Arrays, Item, content_id
 from luthier.stages import stopping
+from luthier.stages.carried import carry
 from luthier.stages.inference import HIDDEN, answers, forward, gather, lengths_of, tensors
 from luthier.stages.train import word_table
-from luthier.stages.train.batches import Course, course
+from luthier.stages.train.batches import Course
 from luthier.stages.train.checkpoint import Checkpoints, Saved
 from luthier.stages.train.features import FeatureCache
 from luthier.stages.train.judging import check, judge
 from luthier.stages.train.optimizer import AVERAGE_EVERY, AdamW, Average, schedule
+from luthier.stages.train.output_layer import fit_alone
+from luthier.stages.train.planned import objective_of, planned
+from luthier.stages.train.pooled import Pooled
 from luthier.stages.train.request import FitRequest, FitResult, autocast, prepare_model, silent, step_seed
 from luthier.stages.train.slim import lay, slim
-from luthier.stages.train.telling import EVERY_S, reporter, without_steps
+from luthier.stages.train.telling import EVERY_S, reporter
 from luthier.stages.train.weights import class_weights
 
 CURVE_POINTS = 200
@@ -82,7 +83,7 @@ class _Loop:
         self.method = registry.get("methods", self.plan.method)
         self.model = prepare_model(request)
         self.cut: int = self.method.cut(self.plan, self.model.depth)
-        self.pooled = bool(self.cut) and self.cut == self.model.depth
+        self.pooled = pooled_at(self.task, self.cut, self.model.depth)
         check(request, self.model, self.cut)
         start = time.perf_counter()
         self.train_items, self.validation = self._cached(request.train, "train"), self._cached(request.validation, "validation")
@@ -90,14 +91,14 @@ class _Loop:
         self.resumed_at = 0
         self.lengths = lengths_of(self.task, self.train_items, pooled=self.pooled)
         self.token_counts = lengths_of(self.task, self.train_items)
-        most = (request.max_steps, self.plan.batch_rows)
-        self.course: Course = course(self.lengths, self.plan.batch_tokens, request.seed, self.plan.epochs, *most)
+        self.objective = objective_of(request)
+        self.course: Course = planned(request, self.lengths)
         self.weights = self._class_weights()
         self.rows = word_table.put_in(self.model)
         self.optimizer = AdamW(self.model, self.rows, self.plan)
         self.average = Average(self._live()) if self.plan.average_share else None
         self.best: dict[str, Any] = {}
-        self.source = _Pooled(self.train_items, request.device) if self.pooled else None
+        self.source = Pooled(self.train_items, request.device) if self.pooled else None
         self.checkpoints = Checkpoints(request.checkpoints, self._fingerprint(), emit) if request.checkpoints else None
 
     def _cached(self, items: Sequence[Item], part: str) -> Sequence[Item]:
@@ -160,19 +161,14 @@ class _Loop:
         if not self.plan.fitted_head or self.pooled or not self.request.pretrained:
             return
         started = time.perf_counter()
-        head = registry.get("methods", "head").defaults("quick")
-        plan = TrainPlan(method="head", class_weights=self.plan.class_weights, **head)
-        items = [{key: value for key, value in item.items() if key != HIDDEN} for item in self.request.train]
-        if self.cut:
-            vectors = self._answers(self.train_items)[0]["embedding"]
-            items = [{**item, HIDDEN: vector} for item, vector in zip(items, vectors, strict=True)]
-        alone = replace(self.request, plan=plan, train=items, validation=(), judged=(), checkpoints=None, max_steps=0, flop_per_token=0.0)
-        fitted = dict(fit(alone, without_steps(self.emit)).model.named_parameters())
-        trunk = {id(parameter) for parameter in self.model.trunk.parameters()}
-        for name, parameter in self.model.named_parameters():
-            if id(parameter) not in trunk:
-                parameter.detach().copy_(fitted[name].detach())
+        vectors = self._answers(self.train_items)[0]["embedding"] if self.cut else None
+        fit_alone(self.request, self.model, vectors, self.emit)
         self.progress.features_s += time.perf_counter() - started
+
+    def _fit_head_again(self) -> None:
+        """What an objective taught the trunk is of use once the output layer is fitted on the trunk's new vectors."""
+        if self.objective is not None:
+            fit_alone(self.request, self.model, self._answers(self.train_items)[0]["embedding"], self.emit, "standard")
 
     def _slim(self, tensors_by_name: dict[str, Any]) -> dict[str, Any]:
         return slim(tensors_by_name, self.optimizer.row_used if self.rows is not None else None)
@@ -239,7 +235,10 @@ class _Loop:
             batch = tensors(self.task, [self.train_items[n] for n in numbers], cut=self.cut, device=self.request.device)
         with autocast(self.request):
             outputs = forward(self.model, batch, self.cut)
-            loss = self.task.loss(outputs, batch, self.request.schema, self.plan, self.weights)
+            if self.objective is not None:
+                loss = self.objective.loss(outputs, batch, self.plan)
+            else:
+                loss = self.task.loss(outputs, batch, self.request.schema, self.plan, self.weights)
         loss.backward()
         self.optimizer.step(schedule(self.progress.step, self.course.steps, self.plan.warmup_share))
         self.progress.step += 1
@@ -287,6 +286,7 @@ class _Loop:
         if not self.validation or not self.request.judged:
             return {}
         with self._averaged():
+            self._fit_head_again()
             outputs, loss = self._answers(self.validation)
             score = judge(self.task, self.request.judged, outputs, self.request.schema, self.plan.metric)
             value = score.value if score.higher_is_better else -score.value
@@ -326,7 +326,7 @@ class _Loop:
             if "labels" in batch:
                 total += len(numbers) * float(self.task.loss(outputs, batch, self.request.schema, self.plan, None))
                 rows += len(numbers)
-        return gather(parts, len(items)), total / rows if rows else float("nan")
+        return carry(self.task, items, gather(parts, len(items))), total / rows if rows else float("nan")
 
     def _say(self, epoch: int) -> None:
         progress = self.progress
@@ -359,6 +359,8 @@ class _Loop:
         for name, live in self._live().items():
             if chosen:
                 live.copy_(chosen[name])
+        if not self.best:
+            self._fit_head_again()
         outputs = self._answers(self.validation)[0] if self.validation else {}
         word_table.take_out(self.model, self.rows)
         return FitResult(
@@ -379,19 +381,3 @@ class _Loop:
             stopped_early=progress.stopped,
             resumed_at=self.resumed_at,
         )
-
-
-class _Pooled:
-    """Training on one vector an item: all of them in one matrix, so that a batch is one look-up."""
-
-    def __init__(self, items: Sequence[Item], device: str) -> None:
-        import torch
-
-        self.hidden = torch.as_tensor(np.stack([item[HIDDEN] for item in items]).astype(np.float32)).to(device)
-        self.labels = torch.as_tensor(np.stack([item["labels"] for item in items])).to(device)
-
-    def batch(self, numbers: Any) -> dict[str, Any]:
-        import torch
-
-        chosen = torch.as_tensor(numbers).to(self.hidden.device)
-        return {HIDDEN: self.hidden.index_select(0, chosen), "labels": self.labels.index_select(0, chosen)}

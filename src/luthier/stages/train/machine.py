@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from luthier.core import registry
+from luthier.core.ports import pooled_at
 from luthier.core.types import Item, content_id
 from luthier.stages.inference import HIDDEN, forward, lengths_of, tensors
 from luthier.stages.train.batches import course
@@ -165,7 +166,7 @@ class _Trial:
         self.device, self.plan, self.task = device, request.plan, request.task
         self.model = prepare_model(self.request)
         self.cut = registry.get("methods", self.plan.method).cut(self.plan, self.model.depth)
-        self.pooled = bool(self.cut) and self.cut == self.model.depth
+        self.pooled = pooled_at(self.task, self.cut, self.model.depth)
         self.rows = touched_rows.put_in(self.model.trunk)
         self.optimizer = AdamW(self.model, self.rows, self.plan)
         self.samples = self._samples()
@@ -245,7 +246,7 @@ class _Trial:
         size = sum(self.task.length(item) for item in near)
         with torch.inference_mode():
             exact = _median(lambda: self.model.lower(*batch.values(), mask, cut), 3, self.device) / size
-            if cut != self.model.depth or self.device != "cpu":
+            if not pooled_at(self.task, cut, self.model.depth) or self.device != "cpu":
                 return exact, False
             try:
                 fast = int8_copy(self.model)

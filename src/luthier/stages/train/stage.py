@@ -16,7 +16,7 @@ from luthier.core.errors import InputError
 from luthier.core.events import NoteSaid, PredictionMade
 from luthier.core.job import Job
 from luthier.core.plan import TrainPlan
-from luthier.core.ports import Emit, Footprint, Task
+from luthier.core.ports import Emit, Footprint, Task, fitted, pooled_at
 from luthier.core.types import Example, Item, Schema
 from luthier.stages import stopping
 from luthier.stages.train.kept import Kept, fill
@@ -69,6 +69,7 @@ def _read(task: Task, base: Path, dataset: Path, plan: TrainPlan) -> dict[str, A
 
 def fitted_items(task: Task, base: Path, schema: Schema, examples: Sequence[Example], plan: TrainPlan) -> tuple[Schema, list[Item]]:
     """The schema with ``max_tokens`` decided (the plan's, or the 99.5th percentile of these examples), and the encoded examples."""
+    schema = fitted(task, schema, plan)
     limit = min(int(schema.get("max_tokens", 512)), model_limit(base))
     wide = {**schema, "max_tokens": min(plan.max_tokens or limit, limit)}
     items = task.encode(examples, task.processor(base, wide), wide)
@@ -138,7 +139,7 @@ def _predict(request: Any, facts: dict[str, Any], emit: Emit) -> Any:
         request,
         facts["machine"],
         cut=cut,
-        pooled=bool(cut) and cut == depth,
+        pooled=pooled_at(request.task, cut, depth),
         cached=False,
         memory_bytes=footprint.memory_bytes,
         state_bytes=_state_bytes(request, footprint),
