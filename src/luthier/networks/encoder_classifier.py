@@ -8,8 +8,9 @@ output layer. With ``cut == depth`` what travels between them is the pooled embe
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -36,13 +37,17 @@ class EncoderClassifier(nn.Module):
     The embedding is the pooled hidden state, before the output layer.
     """
 
+    kind = "encoder-classifier"
+    sizes: dict[str, str] = {"head": "classes"}  # noqa: RUF012 - a network without one of its layers has its own
+    """Each output layer, and what its size is called in ``network.json``."""
+
     def __init__(self, encoder: nn.Module, classes: int, *, pooling: str = "mean", dropout: float = 0.0) -> None:
         super().__init__()
         self.encoder = encoder
         self.pooling = pooling
         self.config: Any = encoder.config
         self.dropout = nn.Dropout(dropout)
-        self.head = _output_layer(int(self.config.hidden_size), classes)
+        self.head = output_layer(int(self.config.hidden_size), classes)
 
     @property
     def layers(self) -> nn.ModuleList | None:
@@ -119,8 +124,15 @@ class EncoderClassifier(nn.Module):
         files.write_json(folder / "config.json", json.loads(self.config.to_json_string(use_diff=False)))
         files.write_json(
             folder / CONFIG,
-            {"network": "encoder-classifier", "classes": self.head.out_features, "pooling": self.pooling},
+            {
+                "network": self.kind,
+                **{size: self.get_submodule(layer).out_features for layer, size in self.sizes.items()},
+                "pooling": self.pooling,
+            },
         )
+
+
+Network = TypeVar("Network", bound=EncoderClassifier)
 
 
 def load(folder: Path, classes: int, *, dropout: float = 0.0, pretrained: bool = True, seed: int = 0) -> EncoderClassifier:
@@ -129,6 +141,17 @@ def load(folder: Path, classes: int, *, dropout: float = 0.0, pretrained: bool =
     ``pretrained=False``: the same shape and only new weights. ``seed`` decides every new weight. Raises ``UnsafeFile`` for pickled
     weights and ``Damaged`` for weights that do not fit.
     """
+
+    def make(encoder: nn.Module, pooling: str) -> EncoderClassifier:
+        return EncoderClassifier(encoder, classes, pooling=pooling, dropout=dropout)
+
+    return load_network(folder, make, dropout=dropout, pretrained=pretrained, seed=seed)
+
+
+def load_network(
+    folder: Path, make: Callable[[nn.Module, str], Network], *, dropout: float = 0.0, pretrained: bool = True, seed: int = 0
+) -> Network:
+    """What ``load`` does for any network of an encoder and output layers: ``make(encoder, pooling)`` builds it with new ones."""
     from transformers import AutoConfig, AutoModel
     from transformers.utils import logging
 
@@ -148,7 +171,7 @@ def load(folder: Path, classes: int, *, dropout: float = 0.0, pretrained: bool =
     else:
         encoder = AutoModel.from_config(config)
     torch.manual_seed(seed)
-    network = EncoderClassifier(_without_pooler(encoder), classes, pooling=_pooling(folder, own), dropout=dropout)
+    network = make(_without_pooler(encoder), _pooling(folder, own))
     if pretrained and own is not None:
         _fill(network, folder, own)
     byte_dropout.put_in(network)
@@ -172,24 +195,28 @@ def _pretrained(folder: Path, config: Any, extra: dict[str, Any]) -> nn.Module:
 
 
 def _fill(network: EncoderClassifier, folder: Path, own: dict[str, Any]) -> None:
-    """The weights that ``save`` wrote; an output layer for another number of classes stays the new one that it is."""
+    """The weights that ``save`` wrote; an output layer of another size stays the new one that it is."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    new, weights = network.head, folder / WEIGHTS
+    new, weights = {layer: network.get_submodule(layer) for layer in network.sizes}, folder / WEIGHTS
     try:
-        if int(own["classes"]) != new.out_features:
-            network.head = _output_layer(new.in_features, int(own["classes"]))
+        sizes = {layer: int(own[size]) for layer, size in network.sizes.items()}
+        for layer, count in sizes.items():
+            if count != new[layer].out_features:
+                setattr(network, layer, output_layer(int(network.config.hidden_size), count))
         network.load_state_dict(load_file(weights))
     except (KeyError, TypeError, ValueError) as error:
-        raise Damaged(f"{folder / CONFIG}: has no number of classes: {error!r}", "train the model again") from None
+        raise Damaged(f"{folder / CONFIG}: lacks a number of classes: {error!r}", "train the model again") from None
     except (SafetensorError, RuntimeError, FileNotFoundError) as error:
         raise Damaged(f"{weights}: the weights do not fit their configuration: {error}", "train the model again") from None
-    if network.head.out_features != new.out_features:
-        network.head = new
+    for layer, count in sizes.items():
+        if count != new[layer].out_features:
+            setattr(network, layer, new[layer])
 
 
-def _output_layer(width: int, classes: int) -> nn.Linear:
+def output_layer(width: int, classes: int) -> nn.Linear:
+    """A new linear layer: small random weights, no bias yet."""
     layer = nn.Linear(width, classes)
     nn.init.normal_(layer.weight, std=0.02)
     nn.init.zeros_(layer.bias)
