@@ -61,7 +61,7 @@ class PreparePlan(Section):
 class TrainPlan(Section):
     """What learns, how long, and how."""
 
-    method: str = Field(default="full", description="a registered method: full, lora, top, head")
+    method: str = Field(default="full", description="a registered method: full, lora, top, head, contrastive")
     effort: Effort = Field(default="standard", description="the one dial: quick, standard, best")
     epochs: float = Field(default=4, gt=0, description="times that every training example is seen; the method decides it from effort")
     learning_rate: float = Field(default=1.2e-4, gt=0, description="of the pre-trained part, at its peak; the method decides it")
@@ -78,6 +78,13 @@ class TrainPlan(Section):
     class_weights: Literal["auto", "none", "balanced"] = Field(
         default="auto", description="auto: balanced (square root) when classes are skewed more than 5 to 1"
     )
+    loss: Literal["cross-entropy", "focal"] = Field(
+        default="cross-entropy", description="of classifiers; focal: rows that are right already count for less (Lin et al. 2017)"
+    )
+    focal_gamma: float = Field(default=2.0, gt=0, le=10, description="loss focal: how much less they count")
+    resampling: Literal["none", "square-root", "balanced"] = Field(
+        default="none", description="rows of rare classes are repeated in each epoch; balanced: until all are as large as the largest"
+    )
     metric: str = Field(default="", description="the metric that chooses the best checkpoint; empty: the task's own")
     patience: int = Field(default=3, ge=0, description="epochs without improvement before stopping; 0: never stop early")
     keep_checkpoints: int = Field(
@@ -91,6 +98,9 @@ class TrainPlan(Section):
     lora_rank: int = Field(default=8, ge=1, description="method lora: rank of the adapters")
     lora_alpha: int = Field(default=16, ge=1, description="method lora: the adapters are scaled by alpha / rank")
     lora_targets: list[str] = Field(default_factory=lambda: ["query", "value"], description="method lora: layers that get an adapter")
+    contrast_temperature: float = Field(
+        default=0.1, gt=0, le=10, description="method contrastive: cosines are divided by it; a low one looks at the nearest strangers"
+    )
     threads: int = Field(default=0, ge=0, description="0: chosen by the micro-benchmark")
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: chosen by the micro-benchmark")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda when there is one")
@@ -106,6 +116,9 @@ class EvaluatePlan(Section):
     baselines: list[str] = Field(default_factory=list, description="registered baselines to compare with; empty: the task's own")
     bootstrap: int = Field(default=1000, ge=0, description="resamples for confidence intervals")
     slices: list[str] = Field(default_factory=list, description="extra columns to slice by")
+    rare_below: float = Field(
+        default=0.0, ge=0, description="classes with fewer training rows (below 1: a smaller share of them) are rare; 0: the rarest quarter"
+    )
     costs: dict[str, dict[str, float]] = Field(
         default_factory=dict, description="cost of answering B where A is right: {A: {B: cost}}; empty: all errors cost 1"
     )

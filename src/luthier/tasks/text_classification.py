@@ -44,7 +44,7 @@ class TextClassification:
         ),
     )
     primary_metric = "accuracy"
-    metrics = ("accuracy", "f1", "confusion", "roc-auc", "pr-auc", "calibration", "cost")
+    metrics = ("accuracy", "f1", "rare-f1", "confusion", "roc-auc", "pr-auc", "calibration", "cost")
     baselines = ("majority", "tfidf-logistic", "nearest-centroid", "from-scratch")
     architectures = ("encoder",)
 
@@ -188,12 +188,17 @@ class TextClassification:
         model.save(folder)
 
     def loss(self, outputs: Mapping[str, Any], batch: Mapping[str, Any], schema: Schema, plan: TrainPlan, weights: Any) -> Any:
-        """Cross-entropy with label smoothing (Szegedy et al. 2016), or binary cross-entropy for several labels."""
-        from torch.nn import functional
+        """Cross-entropy or focal loss with label smoothing; for several labels of each decision, without smoothing."""
+        from luthier.networks import losses
 
-        if schema["multi_label"]:
-            return functional.binary_cross_entropy_with_logits(outputs["logits"], batch["labels"], pos_weight=weights)
-        return functional.cross_entropy(outputs["logits"], batch["labels"], weight=weights, label_smoothing=plan.label_smoothing)
+        return losses.classification(
+            outputs["logits"],
+            batch["labels"],
+            several=bool(schema["multi_label"]),
+            weights=weights,
+            smoothing=plan.label_smoothing,
+            gamma=plan.focal_gamma if plan.loss == "focal" else 0.0,
+        )
 
     def graphs(self, model: Any, sample: Arrays) -> tuple[Graph, ...]:
         """One graph: ids and mask to logits and embedding."""

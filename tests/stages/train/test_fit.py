@@ -60,7 +60,7 @@ def stopped_after(count: int) -> Any:
     return emit
 
 
-@pytest.mark.parametrize(("method", "bar"), [("full", 0.9), ("top", 0.6), ("lora", 0.6), ("head", 0.4)])
+@pytest.mark.parametrize(("method", "bar"), [("full", 0.9), ("top", 0.6), ("lora", 0.6), ("head", 0.4), ("contrastive", 0.6)])
 def test_every_method_learns(small: Any, method: str, bar: float) -> None:
     faster = {"epochs": 30, "learning_rate": 0.02, "head_learning_rate": 0.05} if method != "full" else {}
     result = fit(request(small, method=method, **faster))
@@ -79,8 +79,10 @@ def test_every_method_learns(small: Any, method: str, bar: float) -> None:
         {"method": "lora"},
         {"method": "head"},
         {"method": "full", "fitted_head": True},
+        {"method": "full", "loss": "focal", "resampling": "balanced"},
+        {"method": "contrastive"},
     ],
-    ids=["full", "average", "top", "lora", "head", "fitted"],
+    ids=["full", "average", "top", "lora", "head", "fitted", "imbalance", "contrastive"],
 )
 def test_a_killed_training_ends_with_identical_weights(small: Any, tmp_path: Path, plan: dict[str, Any]) -> None:
     plan = {**plan, "epochs": 3}

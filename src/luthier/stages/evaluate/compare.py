@@ -90,4 +90,5 @@ def _rows(judged: Judged, rows: list[int]) -> Judged:
         {name: np.asarray(value)[rows] for name, value in judged.outputs.items()},
         judged.schema,
         judged.calibration,
+        judged.rare,
     )

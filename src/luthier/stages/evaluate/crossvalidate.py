@@ -127,4 +127,5 @@ def _part(judged: Judged, rows: Any) -> Judged:
         {name: np.asarray(value)[rows] for name, value in judged.outputs.items()},
         judged.schema,
         judged.calibration,
+        judged.rare,
     )

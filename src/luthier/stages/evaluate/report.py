@@ -12,6 +12,7 @@ MOST_CLASSES_IN_MAP = 30
 HEADLINES = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
+    "rare_f1": "rare classes' F1",
     "pr_auc": "PR-AUC",
     "roc_auc": "ROC-AUC",
     "ece": "calibration error",

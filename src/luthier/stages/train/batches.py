@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from luthier.stages.train.resampling import Resampling
 
 WINDOW_ROWS = 16384
 """Items are sorted by length inside windows of this many rows of the shuffled order."""
@@ -71,6 +73,8 @@ class Course:
     seed: int
     ends: tuple[int, ...]
     rows: int = 0
+    resampling: Resampling | None = None
+    batched: Callable[[int], list[Any]] | None = None
 
     @property
     def steps(self) -> int:
@@ -87,20 +91,36 @@ class Course:
 
     def batches(self, epoch: int) -> list[Any]:
         """The epoch's batches in order."""
-        return epoch_batches(self.lengths, self.budget, self.seed, epoch, self.rows)
+        if self.batched is not None:
+            return self.batched(epoch)
+        if self.resampling is None:
+            return epoch_batches(self.lengths, self.budget, self.seed, epoch, self.rows)
+        drawn = self.resampling.rows(epoch)
+        return [drawn[batch] for batch in epoch_batches(self.lengths[drawn], self.budget, self.seed, epoch, self.rows)]
 
 
-def course(lengths: Any, budget: int, seed: int, epochs: float, max_steps: int = 0, rows: int = 0) -> Course:
+def course(
+    lengths: Any,
+    budget: int,
+    seed: int,
+    epochs: float,
+    max_steps: int = 0,
+    rows: int = 0,
+    resampling: Resampling | None = None,
+    batched: Callable[[int], list[Any]] | None = None,
+) -> Course:
     """Plans every batch of ``epochs`` epochs (a fraction trains on a part of the last), at most ``max_steps`` steps when that is given.
 
-    ``rows``: so many in each batch, whatever the budget (0: as many as it holds).
+    ``rows``: so many in each batch, whatever the budget (0: as many as it holds). ``resampling``: which items an epoch holds (``None``:
+    each once). ``batched``: gives the batches of an epoch itself.
     """
     ends: list[int] = []
     at = 0
+    endless = Course(lengths, budget, seed, (), rows, resampling, batched)
     for epoch in range(math.ceil(epochs)):
-        count = len(epoch_batches(lengths, budget, seed, epoch, rows))
+        count = len(endless.batches(epoch))
         at += max(1, round(count * min(1.0, epochs - epoch)))
         ends.append(min(at, max_steps) if max_steps else at)
         if max_steps and at >= max_steps:
             break
-    return Course(lengths, budget, seed, tuple(ends), rows)
+    return Course(lengths, budget, seed, tuple(ends), rows, resampling, batched)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from luthier.stages.inference import lengths_of
-from luthier.stages.train.batches import course
 from luthier.stages.train.machine import Machine
+from luthier.stages.train.planned import objective_of, planned
 from luthier.stages.train.request import FitRequest
 
 SAVE_S = 0.1
@@ -54,20 +54,23 @@ def estimate(
     """``cached``: the features are on the disk already; ``state_bytes``, ``model_bytes``: of one checkpoint and of the saved model."""
     plan = request.plan
     lengths = lengths_of(request.task, request.train, pooled=pooled)
-    planned = course(lengths, plan.batch_tokens, request.seed, plan.epochs, request.max_steps, plan.batch_rows)
-    first = planned.batches(0)
+    course = planned(request, lengths)
+    first = course.batches(0)
     positions = float(np.mean([len(numbers) * int(lengths[numbers].max()) for numbers in first]))
-    steps_s = planned.steps * (machine.step_s + positions * machine.token_s)
-    validated = float(lengths_of(request.task, request.validation, pooled=pooled).sum()) * (len(planned.ends) + 1)
+    steps_s = course.steps * (machine.step_s + positions * machine.token_s)
+    validated = float(lengths_of(request.task, request.validation, pooled=pooled).sum()) * (len(course.ends) + 1)
     tokens = lengths_of(request.task, [*request.train, *request.validation]).sum() if cut and not cached else 0
     features_s = float(tokens) * machine.feature_token_s
     if plan.fitted_head and not pooled:
         each = machine.answer_token_s if cut else machine.feature_token_s
         features_s += float(lengths_of(request.task, request.train).sum()) * each + len(request.train) * FITTED_HEAD_ROW_S + machine.load_s
     validation_s = validated * machine.answer_token_s
-    writes = (steps_s + validation_s) / plan.checkpoint_s + 0.3 * len(planned.ends)
+    if objective_of(request) is not None:  # the output layer is fitted anew for each validation
+        each = float(lengths.sum()) * machine.answer_token_s + len(request.train) * FITTED_HEAD_ROW_S + machine.load_s
+        validation_s += each * (len(course.ends) if len(request.validation) else 1)
+    writes = (steps_s + validation_s) / plan.checkpoint_s + 0.3 * len(course.ends)
     return Estimate(
-        steps=planned.steps,
+        steps=course.steps,
         features_s=features_s,
         steps_s=steps_s,
         validation_s=validation_s,
