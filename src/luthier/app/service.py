@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from luthier.app.deployments import Deployments
     from luthier.app.files import Files
     from luthier.app.fine_tuning import FineTuning
+    from luthier.app.labellings import Labellings
     from luthier.app.models import Models
     from luthier.app.uploads import Uploads
     from luthier.app.webhooks import Webhooks
@@ -105,6 +106,13 @@ class Service:
         from luthier.app.fine_tuning import FineTuning
 
         return FineTuning(self)
+
+    @cached_property
+    def labellings(self) -> Labellings:
+        """Labels made with people."""
+        from luthier.app.labellings import Labellings
+
+        return Labellings(self)
 
     @cached_property
     def models(self) -> Models:

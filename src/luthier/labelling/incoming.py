@@ -1,0 +1,97 @@
+"""Messages as they come, from a file or over HTTP: checked, and with the labels that people gave them elsewhere."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from luthier.core.errors import InputError, RowError
+from luthier.core.types import Column
+from luthier.labelling.values import Kind, Value, checked
+
+COLUMNS = (
+    Column("text", "the message", aliases=("message", "utterance", "sentence", "query", "body", "content", "review")),
+    Column("label", "its label or labels, where it has some", required=False, aliases=("labels", "category", "intent", "class", "topic")),
+    Column("entities", "its spans, where it has some", required=False, aliases=("spans",)),
+)
+LONGEST = 100_000
+"""Characters of a message."""
+
+
+class Given(NamedTuple):
+    """A label that came with a message."""
+
+    author: str
+    at: float
+    value: Value
+
+
+class Incoming(NamedTuple):
+    """A message and its labels. ``columns``: what else was said of it."""
+
+    text: str
+    columns: dict[str, Any]
+    source: str
+    given: list[Given]
+
+
+def incoming(kind: Kind, row: Mapping[str, Any], author: str, now: float) -> Incoming:
+    """``{text, label | labels | entities, columns, source, annotations: [{author, at, value}]}`` as a message; raises ``RowError``.
+
+    A label without an author is ``author``'s, of now. Times of before 1970 or after now are taken for now.
+    """
+    text = row.get("text")
+    if text is not None and not isinstance(text, str):
+        raise RowError("text", f"is a {type(text).__name__}, not text", "write the message as text")
+    if not text or not text.strip():
+        raise RowError("text", "is empty", "write the message, or leave the row out")
+    if len(text) > LONGEST:
+        raise RowError("text", f"holds {len(text):,} characters, the most is {LONGEST:,}", "shorten it")
+    # Spans count characters of the text as it came.
+    text = text if kind == "spans" else text.strip()
+    said = [*(row.get("annotations") or ()), *_own(kind, row)]
+    given = [_given(kind, one, text, author, now) for one in said]
+    columns = row.get("columns") or {}
+    return Incoming(text, {str(name): _plain(value) for name, value in columns.items()}, str(row.get("source") or ""), given)
+
+
+def _own(kind: Kind, row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The label that the row itself carries; an empty cell is none."""
+    names = ("entities", "spans") if kind == "spans" else ("label", "labels")
+    value = next((row[name] for name in names if row.get(name) not in (None, "") and row[name] == row[name]), None)
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = value if kind != "spans" else None
+    return [] if value is None else [{"value": value}]
+
+
+def _given(kind: Kind, one: Any, text: str, author: str, now: float) -> Given:
+    if not isinstance(one, Mapping) or "value" not in one:
+        raise RowError("annotations", "holds what is no annotation", 'write {"author": "...", "at": 0, "value": ...}')
+    at = one.get("at")
+    known = isinstance(at, int | float) and not isinstance(at, bool) and math.isfinite(at) and 0 < at <= now
+    value = one["value"]
+    if kind == "label" and isinstance(value, int | float) and not isinstance(value, bool):
+        value = str(int(value) if isinstance(value, float) and value.is_integer() else value)
+    try:
+        made = checked(kind, value, text, (), new=True)
+    except RowError:
+        raise
+    except InputError as error:
+        raise RowError("label" if kind != "spans" else "entities", error.message, error.hint) from None
+    return Given(author_of(one.get("author") or author), float(at) if known else now, made)  # type: ignore[arg-type]
+
+
+def author_of(name: Any) -> str:
+    """An author's name; raises ``InputError``."""
+    if not isinstance(name, str) or not name.strip() or len(name) > 200 or not name.isprintable():
+        raise InputError(f"author: {name!r:.80} cannot name an author", "give a short name, e.g. ann")
+    return name.strip()
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | int | bool) or value is None else str(value)
