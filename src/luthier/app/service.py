@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from luthier.app.leases import Leases
 from luthier.app.planning import make_plan
 from luthier.app.runs import Runner, run_id
 from luthier.catalog import cards
-from luthier.core.errors import Conflict, GateRefused
+from luthier.core.errors import Conflict, GateRefused, Stopped
 from luthier.core.events import (
     EndpointDeployed,
     EndpointRemoved,
@@ -167,9 +168,8 @@ class Service:
 
     def run(self, plan: Plan) -> RunResult:
         """The whole path: prepare, train, evaluate, export, deploy. What is done already is reused; a killed run goes on."""
-        run, start = run_id(plan), time.time()
-        self.begin(run, plan)
-        try:
+        start = time.time()
+        with self.going(plan) as run:
             dataset = self.prepare(plan, run)
             model = self.train(plan, dataset, run)
             evaluation = self.evaluate(plan, model, run)
@@ -177,15 +177,23 @@ class Service:
             result = RunResult(run, dataset, model, evaluation, export, report=str(Path(evaluation.path) / "report.html"))
             if plan.deploy.endpoint:
                 result.endpoint = self.deploy(export, plan.deploy.endpoint, force=plan.deploy.force)
+            result.seconds = time.time() - start
+        return result
+
+    @contextlib.contextmanager
+    def going(self, plan: Plan) -> Iterator[str]:
+        """A run that begins, whatever the block does of it, and ends as the block does; gives its id."""
+        run, start = run_id(plan), time.time()
+        self.begin(run, plan)
+        try:
+            yield run
         except Conflict:
             raise  # somebody else is at it: the run is theirs
         except BaseException as error:
-            self.end(run, "cancelled" if isinstance(error, KeyboardInterrupt) else "failed")
+            self.end(run, "cancelled" if isinstance(error, KeyboardInterrupt | Stopped) else "failed")
             raise
-        result.seconds = time.time() - start
         self.end(run, "succeeded")
-        self.emit(RunFinished(run=run, seconds=result.seconds))
-        return result
+        self.emit(RunFinished(run=run, seconds=time.time() - start))
 
     def begin(self, run: str, plan: Plan) -> None:
         """Writes the run as running; what follows is journaled as its own."""

@@ -7,8 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from luthier.cli import files, jobs, keys
+from luthier.cli import files, jobs, keys, trials
 from luthier.cli.reach import Key, Url, reach
+from luthier.cli.start import AsJson, Sets, Sinks
+from luthier.cli.start import recipe as _recipe
+from luthier.cli.start import service as _service
+from luthier.cli.start import settings as _settings
 from luthier.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,34 +33,7 @@ app.add_typer(files.app, name="files")
 app.add_typer(keys.app, name="keys")
 app.add_typer(keys.workspaces, name="workspaces")
 
-Sets = Annotated[list[str] | None, typer.Option("--set", "-s", help="dotted.path=value, e.g. train.epochs=3")]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 JobsAtOnce = Annotated[int, typer.Option(min=0, help="most jobs at once; 0: as many as the machine carries")]
-Sinks = Annotated[list[str] | None, typer.Option("--sink", help="name or name:target, e.g. mlflow:http://127.0.0.1:5000; again for more")]
-
-
-def _service(*, progress: bool = True, as_json: bool = False, sinks: list[str] | None = None) -> Service:
-    from luthier.app.service import Service
-    from luthier.app.sinks import opened
-    from luthier.core import registry
-
-    name = "jsonl" if as_json else "terminal"
-    service = Service(sinks=[registry.get("sinks", name).open("")] if progress else [])
-    service.sinks += opened(sinks or [], service.emit)
-    return service
-
-
-def _recipe(recipe: Path, sets: list[str] | None) -> Any:
-    from luthier.core.spec import make_spec, override, read_spec
-
-    written = read_spec(recipe).model_dump(exclude_unset=True)
-    return make_spec(override(written, sets or []), str(recipe))
-
-
-def _settings(sets: list[str] | None, **given: Any) -> Any:
-    from luthier.core.spec import make_spec, override
-
-    return make_spec(override({key: value for key, value in given.items() if value}, sets or []))
 
 
 def _done(artifact: Artifact, as_json: bool) -> None:
@@ -200,6 +177,9 @@ def evaluate(
     start = service.artifact(model, "model")
     wished = {key: value for key, value in (("folds", folds), ("compare_to", compare_to)) if value}
     _done(service.evaluate(_planned(service, _settings(sets, evaluate=wished), start), start), as_json)
+
+
+app.command()(trials.compare)
 
 
 @app.command()

@@ -25,6 +25,11 @@ def error_panel(error: LuthierError) -> None:
         err.print(f"  [cyan]→[/cyan] {escape(error.hint)}")
 
 
+def plain(text: str) -> str:
+    """A text whose brackets are no markup."""
+    return escape(text)
+
+
 def as_json(value: Any, *, line: bool = False) -> None:
     """JSON on standard output; on one ``line`` where lines of events come before it."""
     print(json.dumps(value, indent=None if line else 2, ensure_ascii=False, default=str))

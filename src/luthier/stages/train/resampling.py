@@ -57,7 +57,7 @@ def strata(task: Task, items: Sequence[Item], schema: Schema, asked: str) -> Any
     found = [item.get("labels") for item in items]
     if any(one is None or one.shape not in ((), (len(schema.get("labels", ())),)) for one in found):
         raise NotPossible(f"{asked}: the rows of {task.name} have no class", "leave it at its default")
-    labels = np.stack(found)
+    labels: Any = np.stack(found)  # type: ignore[arg-type]
     if labels.ndim == 1:
         return labels.astype(np.int64)
     counts = labels.sum(axis=0)

@@ -1,0 +1,42 @@
+"""What most commands begin with: the service of this machine, and a recipe with the settings of the command line over it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from luthier.app.service import Service
+
+Sets = Annotated[list[str] | None, typer.Option("--set", "-s", help="dotted.path=value, e.g. train.epochs=3")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+Sinks = Annotated[list[str] | None, typer.Option("--sink", help="name or name:target, e.g. mlflow:http://127.0.0.1:5000; again for more")]
+
+
+def service(*, progress: bool = True, as_json: bool = False, sinks: list[str] | None = None) -> Service:
+    """The workspace's service; what happens is shown in the terminal, or as lines of JSON."""
+    from luthier.app.service import Service
+    from luthier.app.sinks import opened
+    from luthier.core import registry
+
+    name = "jsonl" if as_json else "terminal"
+    made = Service(sinks=[registry.get("sinks", name).open("")] if progress else [])
+    made.sinks += opened(sinks or [], made.emit)
+    return made
+
+
+def recipe(path: Path, sets: list[str] | None) -> Any:
+    """The spec in a file, with settings over it."""
+    from luthier.core.spec import make_spec, override, read_spec
+
+    written = read_spec(path).model_dump(exclude_unset=True)
+    return make_spec(override(written, sets or []), str(path))
+
+
+def settings(sets: list[str] | None, **given: Any) -> Any:
+    """A spec of what was given, with settings over it."""
+    from luthier.core.spec import make_spec, override
+
+    return make_spec(override({key: value for key, value in given.items() if value}, sets or []))
