@@ -18,7 +18,8 @@ from luthier.app.tuning_objects import page
 from luthier.core.errors import Conflict, InputError, RowError, UnknownName
 from luthier.core.personal_data import mask_text
 from luthier.core.plan import PreparePlan
-from luthier.core.types import content_id
+from luthier.core.spec import Spec, make_spec
+from luthier.core.types import Artifact, content_id
 from luthier.labelling import agreement, doubts
 from luthier.labelling.incoming import Incoming, author_of, incoming
 from luthier.labelling.log import Entry, Verb
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
 ENCODER = "all-minilm-l6-v2"
+TASKS = {"label": "text-classification", "labels": "text-classification", "spans": "token-classification"}
+"""The task that learns each kind of label."""
+
 MOST_REFUSALS = 20
 MOST_ROWS = 1_000_000
 PREFIX = "label-"
@@ -83,6 +87,16 @@ class Labellings:
     def list(self) -> list[Record]:
         """Every labelling, newest first, without its progress."""
         return [_about(info) for info in self.rows.list()]
+
+    def page(self, limit: int = 20, after: str = "") -> Record:
+        """A page of them."""
+        found = self.list()
+        if after:
+            names = [one["id"] for one in found]
+            if after not in names:
+                raise UnknownName.among("labelling", after, names)
+            found = found[names.index(after) + 1 :]
+        return page(found[: limit + 1], limit)
 
     def get(self, name: str) -> Record:
         """One labelling: its labels, how far it is, and whether vectors and model are there."""
@@ -269,10 +283,36 @@ class Labellings:
         rows = [_labelled(desk, message) for message in desk.messages.values()]
         return chosen, written(chosen, desk.info.kind, rows)
 
+    def file(self, name: str) -> Record:
+        """The labels among the uploaded files (JSONL, purpose fine-tune): its object."""
+        text = self._some(name)
+        return self.service.files.create(f"{name}.jsonl", "fine-tune", [text.encode()]).as_object()
+
+    def dataset(self, name: str, spec: Spec) -> Artifact:
+        """A dataset of the labels, prepared as the spec says; its parent is the dataset that the rows came from, where they did."""
+        info = self.rows.get(name)
+        path = self.service.workspace.work / "labelling" / f"{name}.jsonl"
+        files.write_text(path, self._some(name))
+        data = {**spec.data, "train": [str(path)]}
+        given = {"task": TASKS[info.kind]} | spec.model_dump(exclude_unset=True) | {"data": data, "name": spec.name or name}
+        parent = self.service.artifact(info.dataset, "dataset") if info.dataset else None
+        return self.service.prepare(self.service.plan(make_spec(given)), parent=parent)
+
+    def _some(self, name: str) -> str:
+        text = self.export(name)[1]
+        if not text:
+            raise InputError(f"{name}: nothing is labelled yet", f"luthier label run {name}")
+        return text
+
 
 def _message(info: LabellingInfo, one: Incoming) -> Message:
-    text = one.text if info.kind == "spans" else mask_text(one.text, (), PreparePlan().mask_patterns)[0]
-    return Message(content_id({"text": text}), text, one.columns, one.source)
+    text = one.text if info.kind == "spans" else _masked(one.text)
+    columns = {name: _masked(value) if isinstance(value, str) else value for name, value in one.columns.items()}
+    return Message(content_id({"text": text}), text, columns, one.source)
+
+
+def _masked(text: str) -> str:
+    return mask_text(text, (), PreparePlan().mask_patterns)[0]
 
 
 def _labelled(desk: Desk, message: Message) -> Labelled:

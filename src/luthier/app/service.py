@@ -224,9 +224,10 @@ class Service:
     def _base(self, plan: Plan) -> dict[str, str]:
         return {"base": str(cards.locate(cards.find(plan.model)))}
 
-    def prepare(self, plan: Plan, run: str = "") -> Artifact:
-        """A dataset from files."""
-        return self._runner.stage("prepare", plan, run or run_id(plan), {}, self._base(plan))
+    def prepare(self, plan: Plan, run: str = "", *, parent: Artifact | None = None) -> Artifact:
+        """A dataset from files. ``parent``: the dataset that they are a correction of."""
+        parents = {"dataset": parent} if parent is not None else {}
+        return self._runner.stage("prepare", plan, run or run_id(plan), parents, self._base(plan))
 
     def train(self, plan: Plan, dataset: Artifact, run: str = "") -> Artifact:
         """A model from a dataset. Costs that evaluate could not use are refused now, not after the training."""

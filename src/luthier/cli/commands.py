@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from luthier.cli import files, jobs, keys, trials
+from luthier.cli import files, jobs, keys, label, trials
 from luthier.cli.reach import Key, Url, reach
 from luthier.cli.start import AsJson, Sets, Sinks
 from luthier.cli.start import recipe as _recipe
@@ -30,6 +30,7 @@ app = typer.Typer(
 
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(files.app, name="files")
+app.add_typer(label.app, name="label")
 app.add_typer(keys.app, name="keys")
 app.add_typer(keys.workspaces, name="workspaces")
 

@@ -19,6 +19,7 @@ from luthier.store import files
 
 if TYPE_CHECKING:
     from luthier.app.fine_tuning import FineTuning
+    from luthier.cli.here_labellings import HereLabellings
     from luthier.stages.watch.summary import WatchSummary
 
 BLOCK = 1 << 20
@@ -39,6 +40,13 @@ class Here:
     def files(self) -> HereFiles:
         """Uploaded files."""
         return HereFiles(self.service)
+
+    @cached_property
+    def labellings(self) -> HereLabellings:
+        """Labels made with people."""
+        from luthier.cli.here_labellings import HereLabellings
+
+        return HereLabellings(self.service)
 
     def models(self) -> list[Record]:
         """The catalog, and what of it can be used here now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -72,6 +72,55 @@ class Files(Protocol):
         """Removes it."""
 
 
+class Labellings(Protocol):
+    """Labels made with people."""
+
+    def create(self, name: str, **more: Any) -> Record:
+        """Makes a labelling without rows."""
+
+    def add(self, name: str, rows: Iterable[Record], author: str) -> Record:
+        """Puts messages into it."""
+
+    def ready(self, name: str, tell: Callable[[int, int], None]) -> None:
+        """Vectors are made now, where that is on this machine."""
+
+    def list(self, limit: int = 20, after: str = "") -> Record:
+        """A page, newest first."""
+
+    def get(self, name: str) -> Record:
+        """One of them."""
+
+    def next(self, name: str, author: str, count: int) -> Sequence[Record]:
+        """The rows to label next."""
+
+    def progress(self, name: str, author: str) -> Record:
+        """How far an author is."""
+
+    def say(self, name: str, labels: Sequence[Record], author: str) -> Record:
+        """Accepts, corrects, skips or settles; the author's progress."""
+
+    def undo(self, name: str, author: str) -> Record:
+        """Takes the author's last label back."""
+
+    def share(self, name: str, count: int, author: str) -> Record:
+        """Gives rows to every author."""
+
+    def agreement(self, name: str) -> Sequence[Record]:
+        """Kappa of each two authors."""
+
+    def doubts(self, name: str) -> Record:
+        """Labels that are likely wrong."""
+
+    def export(self, name: str, form: str) -> str:
+        """The labels as a file's text."""
+
+    def dataset(self, name: str, sets: Sequence[str]) -> Record:
+        """A dataset here, an uploaded file on a server: its ``id``."""
+
+    def delete(self, name: str) -> Any:
+        """Removes it."""
+
+
 class Reach(Protocol):
     """What commands ask for. Rows are what ``--json`` prints; both sides give the same."""
 
@@ -82,6 +131,10 @@ class Reach(Protocol):
     @property
     def files(self) -> Files:
         """Uploaded files."""
+
+    @property
+    def labellings(self) -> Labellings:
+        """Labels made with people."""
 
     def models(self) -> list[Record]:
         """The catalog, and what of it can be used there now."""

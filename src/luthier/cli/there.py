@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from luthier.cli.reach import Record, artifact_rows, deployed
 from luthier.client import Client
-from luthier.core.errors import JobFailed, UnknownName
+from luthier.client.labelling import Labellings
+from luthier.core.errors import InputError, JobFailed, UnknownName
 from luthier.core.plan import Plan
 from luthier.core.spec import Spec
 
@@ -27,6 +28,7 @@ class There:
         self.client = Client(url, key)
         self.jobs = self.client.jobs
         self.files = self.client.files
+        self.labellings = ThereLabellings(self.client.connection)
         self.sleep: Callable[[float], None] = time.sleep
 
     def models(self) -> list[Record]:
@@ -95,3 +97,16 @@ class There:
     def plan(self, spec: Spec) -> Plan:
         """What a recipe would do there."""
         return Plan.model_validate(self.client.plan(spec.model_dump(mode="json", exclude_unset=True)))
+
+
+class ThereLabellings(Labellings):
+    """Labellings of a server."""
+
+    def ready(self, name: str, tell: Callable[[int, int], None]) -> None:
+        """The server makes vectors in the background."""
+
+    def dataset(self, name: str, sets: Sequence[str]) -> Record:
+        """An uploaded file with the labels."""
+        if sets:
+            raise InputError("--set decides how a dataset is prepared; a server gets a file", "leave it out: the job says how")
+        return self.file(name)

@@ -6,6 +6,7 @@ from typing import Any
 
 from luthier.client.connection import OWN, Connection, part
 from luthier.client.keys import Keys
+from luthier.client.labelling import Labellings
 from luthier.client.records import Artifacts, Catalog, Datasets, Evaluations, Runs
 from luthier.client.serving import Deployments, Endpoints, Feedback
 from luthier.client.tuning import Files, Jobs, follow
@@ -33,6 +34,7 @@ class Client:
         self.files = Files(self.connection)
         self.jobs = Jobs(self.connection)
         self.keys = Keys(self.connection)
+        self.labellings = Labellings(self.connection)
 
     def predict(self, endpoint: str, texts: str | list[str], *, scores: bool = False) -> Any:
         """The answer to a text, or the answers to a list of texts."""
