@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from luthier.core.types import Example, Schema
+from luthier.core.types import Example, Schema, names_in
 
 
 def marks(examples: Sequence[Example], schema: Schema) -> Any:
@@ -15,7 +15,7 @@ def marks(examples: Sequence[Example], schema: Schema) -> Any:
     index = {label: number for number, label in enumerate(schema["labels"])}
     right = np.zeros((len(examples), len(index)), dtype=bool)
     for row, example in enumerate(examples):
-        for name in example.target if isinstance(example.target, list) else [example.target]:
+        for name in names_in(example.target):
             right[row, index[name]] = True
     return right
 

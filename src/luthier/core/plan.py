@@ -85,6 +85,8 @@ class TrainPlan(Section):
     resampling: Literal["none", "square-root", "balanced"] = Field(
         default="none", description="rows of rare classes are repeated in each epoch; balanced: until all are as large as the largest"
     )
+    tag_scheme: Literal["BIO", "BILOU"] = Field(default="BIO", description="of tasks that tag words: how spans are written as tags")
+    entity_weight: float = Field(default=1.0, gt=0, description="task intent-entities: how much the tags count beside the intents")
     metric: str = Field(default="", description="the metric that chooses the best checkpoint; empty: the task's own")
     patience: int = Field(default=3, ge=0, description="epochs without improvement before stopping; 0: never stop early")
     keep_checkpoints: int = Field(

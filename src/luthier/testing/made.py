@@ -37,21 +37,35 @@ def folder() -> Path:
 
 
 def rows(count: int = 24, *, several: bool = False, seed: int = 1) -> list[dict[str, Any]]:
-    """Rows with ``text`` (3 to 9 words, one of them the label's) and ``label`` (a list of labels when ``several``)."""
+    """Rows with ``text`` (3 to 9 words, one of them the label's) and ``label`` (a list of labels when ``several``).
+
+    The same as ``intents``; ``entities`` are the places of the labels' words (``topic``) and of the last word (``number``).
+    """
     random = np.random.default_rng(seed)
     found = []
     for number in range(count):
         label = LABELS[number % 3]
         words = [str(word) for word in random.choice(_WORDS, int(random.integers(2, 9)))]
         other = LABELS[(number + 1) % 3]
+        asked = ([label, other] if number % 2 else [label]) if several else label
+        words += [label, *([other] if several and number % 2 else []), f"w{number}"]
         found.append(
             {
-                "text": " ".join([*words, label, *([other] if several and number % 2 else []), f"w{number}"]),
-                "label": ([label, other] if number % 2 else [label]) if several else label,
+                "text": " ".join(words),
+                "label": asked,
                 "channel": "mail" if number % 4 else "phone",
+                "intents": asked,
+                "entities": _entities(words),
             }
         )
     return found
+
+
+def _entities(words: list[str]) -> list[dict[str, Any]]:
+    starts = np.cumsum([0, *(len(word) + 1 for word in words)]).tolist()
+    kinds = ["topic" if word in LABELS else "" for word in words[:-1]] + ["number"]
+    placed = zip(words, starts, kinds, strict=False)
+    return [{"start": start, "end": start + len(word), "label": kind} for word, start, kind in placed if kind]
 
 
 def examples(count: int, *, several: bool = False, seed: int = 1) -> list[Example]:
