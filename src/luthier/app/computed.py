@@ -14,7 +14,7 @@ import numpy as np
 
 from luthier.app.labelling_rows import Message
 from luthier.app.service import Service
-from luthier.core.errors import LuthierError, UnknownName
+from luthier.core.errors import InputError, LuthierError, UnknownName
 from luthier.core.types import Prediction
 from luthier.store import files
 
@@ -104,10 +104,11 @@ class Vectors(Computed):
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[tuple[Path, Compute]]:
-        from luthier.catalog import cards
         from luthier.stages.serve.encoder import open_encoder, text_example
 
-        encoders, card = self.service.models.encoders, cards.find(self.source)
+        encoders, card = self.service.models.encoders, self.service.models.find(self.source).card
+        if card is None:
+            raise InputError(f"{self.source!r} is no base encoder any more", "make a labelling with another encoder")
         folder = encoders.folder(card)
         if folder is None:
             encoders.wait()

@@ -65,18 +65,16 @@ class Labellings:
         author: str = "",
     ) -> LabellingInfo:
         """A new labelling without rows. ``model``: a trained model (or endpoint) that suggests; its labels are declared with ``labels``."""
-        from luthier.catalog import cards
-
         if not NAME.fullmatch(name):
             raise InputError(f"{name!r:.80} cannot name a labelling", "use letters, digits, '-' and '_', at most 40")
-        card = cards.find(encoder or ENCODER)
-        if card.architecture != "encoder":
-            raise InputError(f"encoder: {card.id} is a {card.architecture} model; vectors need an encoder", f"leave it out: {ENCODER}")
+        base = self.service.models.find(encoder or ENCODER)
+        if base.card is None or base.card.architecture != "encoder":
+            raise InputError(f"encoder: {base.name!r} is no base encoder", f"leave it out: {ENCODER}; a trained model is given as model")
         declared = {name_of(label) for label in labels} | set(self._labels_of(model) if model else ())
         if dataset:
             dataset = self.service.artifact(dataset, "dataset").id
         self.rows.add(
-            LabellingInfo(name, check_kind(kind), sorted(declared), card.id, model, dataset, author_of(author or "luthier"), time.time())
+            LabellingInfo(name, check_kind(kind), sorted(declared), base.name, model, dataset, author_of(author or "luthier"), time.time())
         )
         return self.rows.get(name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -94,7 +95,7 @@ class State:
     def seconds_a_label(self, author: str) -> float:
         """The median time between two labels of an author, breaks left out (0: not known yet)."""
         times = [entry.at for entry in self.entries if entry.author == author and entry.verb in (*LABELS, "skip")]
-        gaps = [after - before for before, after in zip(times[-101:], times[-100:], strict=False) if 0 < after - before <= BREAK_S]
+        gaps = [after - before for before, after in itertools.pairwise(times[-101:]) if 0 < after - before <= BREAK_S]
         return statistics.median(gaps) if gaps else 0.0
 
     def accepted_share(self, author: str = "") -> float | None:
