@@ -138,6 +138,12 @@ def card(layers: int) -> dict[str, Any]:
     return {**sizes, "num_hidden_layers": layers, "tokens": 12, "classes": len(LABELS)}
 
 
+def _task(text: str, label: str) -> dict[str, Any]:
+    """A task of Label Studio with one annotation."""
+    said = {"type": "choices", "from_name": "label", "to_name": "text", "value": {"choices": [label]}}
+    return {"data": {"text": text}, "annotations": [{"result": [said]}]}
+
+
 def data_files(place: Path) -> list[Path]:
     """The same rows as files of every kind that is known here; Parquet and Arrow only where pyarrow is installed."""
     made = [(row["text"], row["label"]) for row in rows(30)]
@@ -148,6 +154,10 @@ def data_files(place: Path) -> list[Path]:
         "made.tsv": "text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in made),
         "made.jsonl": "".join(json.dumps(pair) + "\n" for pair in pairs),
         "chats.jsonl": "".join(json.dumps(chat) + "\n" for chat in chats),
+        "tasks.json": json.dumps([_task(text, label) for text, label in made]),
+        "made.conll": "\n".join(
+            "".join(f"{word} {'B-topic' if word == label else 'O'}\n" for word in text.split()) for text, label in made
+        ),
     }
     for name, text in texts.items():
         (place / name).write_text(text, encoding="utf-8")
