@@ -9,7 +9,7 @@ import time
 
 HEAVY = (
     "torch", "transformers", "onnxruntime", "ray", "mlflow", "nicegui", "sklearn", "scipy", "pandas", "pyarrow", "datasets", "peft",
-    "spacy", "presidio_analyzer", "matplotlib", "huggingface_hub", "openvino",
+    "spacy", "presidio_analyzer", "matplotlib", "huggingface_hub", "openvino", "optuna",
 )  # fmt: skip
 LIMIT_S = 0.3
 

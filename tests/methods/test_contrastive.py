@@ -6,7 +6,7 @@ import torch
 from luthier.core.plan import TrainPlan
 from luthier.methods.contrastive import Contrast, plugin
 
-PLAN = TrainPlan(method="contrastive", **plugin.defaults("standard"))
+PLAN = TrainPlan(method="contrastive", contrast_temperature=0.1, **plugin.defaults("standard"))
 STRATA = np.repeat(np.arange(12), [8] * 10 + [3, 1])
 LENGTHS = np.random.default_rng(0).integers(4, 30, len(STRATA))
 

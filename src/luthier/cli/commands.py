@@ -181,6 +181,7 @@ def evaluate(
 
 
 app.command()(trials.compare)
+app.command()(trials.tune)
 
 
 @app.command()

@@ -1,12 +1,13 @@
-"""Commands that train a recipe more than once: ``compare`` sets several ways side by side."""
+"""Commands that train a recipe more than once: ``compare`` sets several ways side by side, ``tune`` searches the best settings."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from luthier.cli.start import AsJson, Sets, Sinks, service
+from luthier.cli.start import AsJson, Sets, Sinks, recipe, service
 
 Vary = Annotated[list[str] | None, typer.Option("--vary", help="field=value,value: each is tried; several make a grid")]
 Also = Annotated[list[str] | None, typer.Option("--also", help="one more way: settings with spaces between; '' is the recipe as it is")]
@@ -28,6 +29,53 @@ def compare(
     show.table([_row(one) for one in said["rows"]], list(_row(said["rows"][0])))
     for one in said["rows"][1:]:
         show.out.print(f"  {show.plain(one['test']['saying'])}" + _corrected(one["test"]))
+
+
+def tune(
+    path: Annotated[Path, typer.Argument(metavar="RECIPE")],
+    trials: Annotated[int, typer.Option(min=1, help="trials in all; the same command with more goes on")] = 20,
+    axes: Annotated[
+        list[str] | None,
+        typer.Option("--search", help="field=log:1e-5:1e-3, field=0:0.3, field=int:2:6 or field=a,b,c; none: what the method names"),
+    ] = None,
+    name: Annotated[str, typer.Option(help="of the search; empty: the recipe's")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="of what is tried")] = 29,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what it would cost, train nothing")] = False,
+    sets: Sets = None,
+    sinks: Sinks = None,
+    as_json: AsJson = False,
+) -> None:
+    """Search the settings of a recipe, judged on validation rows only; a killed search goes on where it was."""
+    from luthier.app import searching
+    from luthier.cli import show
+
+    opened = service(as_json=as_json, sinks=sinks)
+    spec = recipe(path, sets)
+    asked = searching.Asked(spec, searching.space(opened, spec, axes or []), trials, seed, name)
+    if dry_run:
+        found = searching.cost(opened, asked)
+        show.as_json(found, line=True) if as_json else show.out.print(_price(found))
+        return
+    said = searching.search(opened, asked, tell=(lambda text: None) if as_json else (lambda text: show.err.print(show.plain(text))))
+    if as_json:
+        show.as_json(said, line=True)
+        return
+    show.table([_trial(one) for one in said["trials"]], ["trial", "state", "value", "epochs", "seconds", *said["axes"]])
+    if said["best"]:
+        show.out.print(f"best: trial {said['best']['trial']}, {said['metric']} {said['best']['value']:.4f} on validation rows")
+        show.out.print(f"  run it: luthier run {said['folder']}/best.yaml\n  picture: {said['folder']}/search.svg")
+
+
+def _price(found: dict[str, Any]) -> str:
+    least, most = found["trial_s"]
+    axes = "\n".join(f"  {field}={said}" for field, said in found["axes"].items())
+    return f"{found['trials']} trials of {least:,.0f} to {most:,.0f} s: {found['most_s'] / 60:,.1f} min at the most\n{axes}"
+
+
+def _trial(one: dict[str, Any]) -> dict[str, Any]:
+    value = one["value"] if one["value"] is not None else (list(one["curve"].values()) or [""])[-1]
+    shown = f"{value:.4f}" if isinstance(value, float) else ""
+    return {**one, "value": shown, "seconds": f"{one['seconds']:.1f}" if "seconds" in one else "", **one["values"]}
 
 
 def _row(one: dict[str, Any]) -> dict[str, str]:

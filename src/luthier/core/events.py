@@ -71,12 +71,13 @@ class StageProgressed(Event):
 
 
 class StepFinished(Event):
-    """A training step or validation: ``figures`` holds loss, tokens_per_s, mfu, metrics ..."""
+    """A training step or validation: ``figures`` holds loss, tokens_per_s, mfu, metrics ... ``higher_is_better``: of the metric."""
 
     name = "step.finished"
     step: int
     epoch: float
     figures: dict[str, float]
+    higher_is_better: bool = True
 
 
 class NoteSaid(Event):

@@ -101,7 +101,7 @@ class TrainPlan(Section):
     lora_alpha: int = Field(default=16, ge=1, description="method lora: the adapters are scaled by alpha / rank")
     lora_targets: list[str] = Field(default_factory=lambda: ["query", "value"], description="method lora: layers that get an adapter")
     contrast_temperature: float = Field(
-        default=0.1, gt=0, le=10, description="method contrastive: cosines are divided by it; a low one looks at the nearest strangers"
+        default=0.05, gt=0, le=10, description="method contrastive: cosines are divided by it; a low one looks at the nearest strangers"
     )
     threads: int = Field(default=0, ge=0, description="0: chosen by the micro-benchmark")
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: chosen by the micro-benchmark")

@@ -8,7 +8,7 @@ costs no pass of its own through the encoder.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -70,6 +70,11 @@ class Contrastive:
 
     name = "contrastive"
     summary = "few labels: rows of one class are drawn together, then the output layer is fitted"
+    search: ClassVar[dict[str, str]] = {
+        "train.learning_rate": "log:3e-5:5e-4",
+        "train.contrast_temperature": "log:0.03:0.3",
+        "train.epochs": "int:3:20",
+    }
 
     def defaults(self, effort: str) -> dict[str, Any]:
         """Epochs and learning rate; measured on BANKING77 with 8 and 16 rows a class (``design/LOG.md``)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import Footprint
@@ -22,6 +22,13 @@ class Full:
 
     name = "full"
     summary = "every weight learns: best accuracy, most work"
+    search: ClassVar[dict[str, str]] = {
+        "train.learning_rate": "log:3e-5:4e-4",
+        "train.head_learning_rate": "log:1e-4:5e-3",
+        "train.epochs": "int:2:8",
+        "train.label_smoothing": "0:0.2",
+        "train.dropout": "0:0.3",
+    }
 
     def defaults(self, effort: str) -> dict[str, Any]:
         """Epochs, learning rates and batch size; measured on BANKING77 (``design/LOG.md``)."""

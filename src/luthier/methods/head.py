@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import Footprint
@@ -22,6 +22,12 @@ class Head:
 
     name = "head"
     summary = "one vector a text, computed once; only the output layer learns: seconds"
+    search: ClassVar[dict[str, str]] = {
+        "train.head_learning_rate": "log:1e-3:0.1",
+        "train.epochs": "int:10:80",
+        "train.label_smoothing": "0:0.3",
+        "train.weight_decay": "log:1e-4:1",
+    }
 
     def defaults(self, effort: str) -> dict[str, Any]:
         """Many cheap epochs over cached vectors."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from luthier.core.errors import NotPossible
 from luthier.core.plan import TrainPlan
@@ -29,6 +29,13 @@ class Lora:
 
     name = "lora"
     summary = "small matrices beside the frozen ones learn: little memory, merged at the end"
+    search: ClassVar[dict[str, str]] = {
+        "train.learning_rate": "log:3e-4:5e-3",
+        "train.head_learning_rate": "log:1e-4:5e-3",
+        "train.lora_rank": "4,8,16,32",
+        "train.epochs": "int:3:12",
+        "train.label_smoothing": "0:0.2",
+    }
 
     def defaults(self, effort: str) -> dict[str, Any]:
         """Ten times the learning rate of full fine-tuning."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from luthier.core.errors import NotPossible
 from luthier.core.plan import TrainPlan
@@ -23,6 +23,13 @@ class Top:
 
     name = "top"
     summary = "the upper layers learn on cached output of the frozen lower ones: several times faster"
+    search: ClassVar[dict[str, str]] = {
+        "train.learning_rate": "log:5e-5:1e-3",
+        "train.head_learning_rate": "log:1e-4:5e-3",
+        "train.epochs": "int:3:12",
+        "train.label_smoothing": "0:0.2",
+        "train.dropout": "0:0.3",
+    }
 
     def defaults(self, effort: str) -> dict[str, Any]:
         """Epochs are cheap here, so there are more of them."""

@@ -13,6 +13,7 @@ from luthier.core import registry
 from luthier.core.errors import NotPossible
 from luthier.core.plan import Effort, TrainPlan
 from luthier.core.ports import Footprint, Method
+from luthier.core.search import read_axis
 from luthier.testing import made
 from luthier.testing.claim import checks, ensure
 from luthier.testing.shape import check_shape
@@ -26,7 +27,22 @@ def check_method(plugin: Any, base: Path = Path()) -> None:
     check_shape(plugin, Method)
     for effort in get_args(Effort):
         _check_plan(plugin, _plan(plugin, effort))
+    for field, said in getattr(plugin, "search", {}).items():
+        _check_axis(plugin, field, said)
     _check_model(plugin, base if base != Path() else made.base(3), _plan(plugin, "standard"))
+
+
+def _check_axis(plugin: Any, field: str, said: str) -> None:
+    """What ``luthier tune`` tries when nobody names anything must be possible, and hold what the method decides itself."""
+    axis, name = read_axis(f"{field}={said}"), field.removeprefix("train.")
+    ensure(field.startswith("train.") and name in TrainPlan.model_fields, f"{plugin.name}: searches {field!r}, which is no field of train")
+    for value in axis.edges():
+        try:
+            TrainPlan(**{name: value})
+        except ValidationError as error:
+            raise AssertionError(f"{plugin.name}: searches {field}={value!r}, which cannot be: {error}") from error
+    own = getattr(_plan(plugin, "standard"), name)
+    ensure(axis.holds(own), f"{plugin.name}: its own {field} {own!r} is not among what it searches ({said})")
 
 
 def _plan(plugin: Any, effort: Effort) -> TrainPlan:

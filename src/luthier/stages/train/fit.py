@@ -57,6 +57,7 @@ class _Progress:
     best_step: int = 0
     best_metric: float = 0.0
     best_value: float | None = None
+    higher_is_better: bool = True
     epochs_without_gain: int = 0
     averaged: int = 0
     stopped: bool = False
@@ -291,6 +292,7 @@ class _Loop:
             score = judge(self.task, self.request.judged, outputs, self.request.schema, self.plan.metric)
             value = score.value if score.higher_is_better else -score.value
             progress = self.progress
+            progress.higher_is_better = score.higher_is_better
             better = not self.best or value > progress.best_metric
             if better:
                 progress.best_step, progress.best_metric, progress.best_value = progress.step, value, score.value
@@ -302,7 +304,8 @@ class _Loop:
                 progress.epochs_without_gain += 1
         figures = {score.name: score.value} | ({"validation_loss": loss} if loss == loss else {})
         progress.epochs_curve.append({"step": progress.step, "epoch": self._epoch_now(epoch), **figures})
-        self.emit(StepFinished(step=progress.step, epoch=self._epoch_now(epoch), figures=figures))
+        higher = score.higher_is_better
+        self.emit(StepFinished(step=progress.step, epoch=self._epoch_now(epoch), figures=figures, higher_is_better=higher))
         progress.stopped = bool(self.plan.patience) and progress.epochs_without_gain >= self.plan.patience
         return figures
 
@@ -367,6 +370,7 @@ class _Loop:
             model=self.method.merge(self.model).eval(),
             validation_outputs=outputs,
             best_metric=progress.best_value,
+            higher_is_better=progress.higher_is_better,
             best_step=progress.best_step or progress.step,
             metric=self.plan.metric or self.task.primary_metric,
             steps=progress.step,

@@ -81,6 +81,7 @@ class FitResult:
     cut: int
     stopped_early: bool = False
     resumed_at: int = 0
+    higher_is_better: bool = True
 
 
 def prepare_model(request: FitRequest) -> Any:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,8 +20,11 @@ from luthier.core.ports import Emit, Footprint, Task, fitted, pooled_at
 from luthier.core.types import Example, Item, Schema
 from luthier.stages import stopping
 from luthier.stages.train.kept import Kept, fill
-from luthier.stages.train.request import depth_of
+from luthier.stages.train.request import depth_of, silent
 from luthier.store import datasets, files
+
+if TYPE_CHECKING:
+    from luthier.stages.train.estimate import Estimate
 
 LENGTH_QUANTILE = 0.995
 
@@ -50,6 +53,14 @@ def run(job: Job, emit: Emit) -> dict[str, Any]:
     emit(NoteSaid(text=_verdict(training), data={"prediction_error": training["prediction_error"]}))
     said = ("method", "steps", "epochs", "seconds", "predicted_s", "prediction_error", "metric", "best_metric", "mfu")
     return {key: training[key] for key in said if training[key] is not None}
+
+
+def expected(job: Job, emit: Emit = silent) -> Estimate:
+    """What the training of such a job would take, by a few real batches; nothing is trained."""
+    task: Task = registry.get("tasks", job.plan.task)
+    data = _read(task, Path(job.inputs["base"]), Path(job.inputs["dataset"]), job.plan.train)
+    request, facts = _request(job, task, Path(job.inputs["base"]), data, emit)
+    return _predict(request, facts, emit)
 
 
 def _read(task: Task, base: Path, dataset: Path, plan: TrainPlan) -> dict[str, Any]:
@@ -128,7 +139,7 @@ def _request(job: Job, task: Task, base: Path, data: dict[str, Any], emit: Emit)
     return request, {"machine": machine, "footprint": footprint, "trunk_flop_per_token": trunk.cached_flop_per_token}
 
 
-def _predict(request: Any, facts: dict[str, Any], emit: Emit) -> Any:
+def _predict(request: Any, facts: dict[str, Any], emit: Emit) -> Estimate:
     from luthier.stages.train.estimate import estimate
 
     depth = depth_of(request.base)
@@ -169,6 +180,7 @@ def _training(request: Any, facts: dict[str, Any], result: Any, cost: Any, alrea
         "effort": request.plan.effort,
         "metric": result.metric,
         "best_metric": result.best_metric,
+        "higher_is_better": result.higher_is_better,
         "best_step": result.best_step,
         "steps": result.steps,
         "epochs": result.epochs,
