@@ -102,7 +102,8 @@ class Desk:
         open_rows = set(left)
         queue = [asked for asked in self._queues.get(author, ()) if asked.row in open_rows]
         if len(queue) < count:
-            queue = self._choose(left, max(count, choose.BATCH))
+            # Few labels teach much: the first rows are chosen one by one, then two, four ... at a time.
+            queue = self._choose(left, max(count, min(choose.BATCH, len(self.state.agreed))))
             # What was shown stays known, for who answers late.
             self._queues[author] = [*queue, *self._queues.get(author, ())][: 20 * choose.BATCH]
         return queue[:count]

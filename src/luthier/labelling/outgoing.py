@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
+from luthier.core import tags
 from luthier.core.errors import InputError, UnknownName
 from luthier.labelling.log import Entry
 from luthier.labelling.values import Kind, Value
@@ -78,15 +79,15 @@ def _csv(kind: Kind, rows: Sequence[Labelled]) -> str:
 
 
 def bio(text: str, spans: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Words and BIO tags (Ramshaw & Marcus 1995): words and signs, cut where a span begins or ends, so that none is lost."""
-    marked = list(spans)
+    """Words and BIO tags: words and signs, cut where a span begins or ends, so that none is lost."""
+    marked = [dict(span) for span in spans]
     edges = {edge for span in marked for edge in (span["start"], span["end"])}
+    places: list[tuple[int, int]] = []
     for match in _TOKEN.finditer(text):
         cuts = [match.start(), *sorted(edge for edge in edges if match.start() < edge < match.end()), match.end()]
-        for start, end in itertools.pairwise(cuts):
-            span = next((one for one in marked if one["start"] <= start and end <= one["end"]), None)
-            first = span is not None and not _TOKEN.search(text, span["start"], start)
-            yield text[start:end], "O" if span is None else f"{'B' if first else 'I'}-{span['label']}"
+        places += itertools.pairwise(cuts)
+    found = tags.tags_of(tags.runs_in(marked, places), len(places), "BIO")
+    yield from zip((text[start:end] for start, end in places), found, strict=True)
 
 
 def label_studio(kind: Kind, rows: Iterable[Labelled]) -> Iterator[dict[str, Any]]:
