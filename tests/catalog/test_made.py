@@ -53,6 +53,19 @@ def test_intents_and_parts() -> None:
     assert 0.12 < two < 0.20
 
 
+def test_questions_have_none_to_three_requests_and_say_where_they_stand() -> None:
+    rows = list(made.make("support-questions", 800, 7))
+    sizes = Counter(len(row["intents"]) for row in rows)
+    assert set(sizes) == {0, 1, 2, 3}
+    assert min(sizes.values()) > 50
+    for row in rows:
+        assert [ask["label"] for ask in row["asks"]] == row["intents"]
+        assert len(set(row["intents"])) == len(row["intents"])
+        assert all(left["end"] <= right["start"] for left, right in zip(row["asks"], row["asks"][1:], strict=False))
+        assert all(row["text"][ask["start"] : ask["end"]].strip() for ask in row["asks"])
+        assert not (row["label"] == "out_of_scope" and row["intents"])
+
+
 def test_conversations_and_channels() -> None:
     turns = Counter(row["conversation_id"] for row in ROWS)
     assert set(turns.values()) == {1, 2, 3, 4}

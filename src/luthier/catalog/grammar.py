@@ -18,10 +18,11 @@ Choice = TypeVar("Choice")
 
 
 class Piece(NamedTuple):
-    """Some characters of a message. ``kind`` is "" for plain words, else the kind of entity that they are."""
+    """Some characters of a message. ``kind`` is "" for plain words, else the kind of entity that they are; ``intent``: what they ask."""
 
     text: str
     kind: str = ""
+    intent: str = ""
 
 
 class _Node(NamedTuple):

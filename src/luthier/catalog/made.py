@@ -10,6 +10,7 @@ from luthier.core.errors import InputError, UnknownName
 
 _MAKERS: dict[str, Callable[[int, int], Iterator[dict[str, Any]]]] = {
     "support-messages": support_messages.rows,
+    "support-questions": support_messages.question_rows,
     "support-messages-out-of-scope": support_messages.out_of_scope_rows,
 }
 NAMES: tuple[str, ...] = tuple(_MAKERS)

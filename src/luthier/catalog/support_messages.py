@@ -7,17 +7,23 @@ to any intent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 from luthier.catalog import typing_noise
 from luthier.catalog.grammar import Piece, expand, load, pick
 from luthier.catalog.invented import Persona
 
+_Written: TypeAlias = tuple[list[Piece], list[str]]
+"""A message, and the intents in it."""
+
 CHANNELS = ("chat", "chat", "chat", "email", "email", "phone")
 REGIONS = ("north", "south", "east", "west")
+
+_REQUESTS = (0, 1, 1, 1, 1, 2, 2, 2, 3, 3)
+"""How many requests a message of ``question_rows`` makes; one without any is about something that no intent fits."""
 
 _TWO_PARTS = 0.16
 _NOT_THAT = 0.14
@@ -47,16 +53,24 @@ def rows(count: int, seed: int) -> Iterator[dict[str, Any]]:
     A row: ``id``, ``conversation_id``, ``turn`` (from 1), ``channel``, ``region``, ``text``, ``label`` (the first request),
     ``intents`` (all requests in order), ``entities`` (``kind``, ``start``, ``end`` in characters, ``text``).
     """
-    return _conversations(count, seed, scoped=True)
+    return _conversations(count, seed, "True", lambda asked, intent: asked.about(intent))
+
+
+def question_rows(count: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Messages of none to three requests, for learning what is asked all at once; ``intents`` is empty where no intent fits.
+
+    A row has ``asks`` too: where each request stands (``label``, ``start``, ``end``).
+    """
+    return _conversations(count, seed, "questions", lambda asked, intent: asked.asking(intent, pick(asked.random, _REQUESTS)))
 
 
 def out_of_scope_rows(count: int, seed: int) -> Iterator[dict[str, Any]]:
     """Messages that no intent fits, written in the same way; ``label`` is ``out_of_scope``."""
-    return _conversations(count, seed, scoped=False)
+    return _conversations(count, seed, "False", lambda asked, intent: asked.outside())
 
 
-def _conversations(count: int, seed: int, *, scoped: bool) -> Iterator[dict[str, Any]]:
-    random, made, conversation = Random(f"{seed}-{scoped}"), 0, 0
+def _conversations(count: int, seed: int, kind: str, write: Callable[[_Message, str], _Written]) -> Iterator[dict[str, Any]]:
+    random, made, conversation = Random(f"{seed}-{kind}"), 0, 0
     names = intents()
     while made < count:
         conversation += 1
@@ -70,9 +84,10 @@ def _conversations(count: int, seed: int, *, scoped: bool) -> Iterator[dict[str,
                 intent = pick(random, names)
             persona.used.clear()
             asked = _Message(random, persona, channel, turn)
-            pieces, found = asked.about(intent) if scoped else (asked.around(asked.said(pick(random, _out_of_scope()))), [])
-            text, entities = _joined(asked.as_typed(pieces))
-            yield {
+            pieces, found = write(asked, intent)
+            typed = asked.as_typed(pieces)
+            text, entities = _joined(typed)
+            yield (_asks(typed) if kind == "questions" else {}) | {
                 "id": f"m{made:06d}", "conversation_id": f"c{conversation:05d}", "turn": turn, "channel": channel, "region": region,
                 "text": text, "label": found[0] if found else "out_of_scope", "intents": found, "entities": entities,
             }  # fmt: skip
@@ -88,13 +103,13 @@ class _Message:
         return expand(phrase, self.random, _phrases()["words"], self.persona.piece)
 
     def _core(self, intent: str) -> list[Piece]:
-        return self.said(pick(self.random, _phrases()["intents"][intent]["core"]))
+        return [piece._replace(intent=intent) for piece in self.said(pick(self.random, _phrases()["intents"][intent]["core"]))]
 
     def _another(self, intent: str) -> str:
         names = intents()
         return names[(names.index(intent) + 1 + int(self.random.random() * (len(names) - 1))) % len(names)]
 
-    def about(self, intent: str) -> tuple[list[Piece], list[str]]:
+    def about(self, intent: str) -> _Written:
         """The whole message for an intent, and the intents in it, the main one first."""
         dice, core = self.random.random(), self._core(intent)
         if dice < _TWO_PARTS:
@@ -106,6 +121,23 @@ class _Message:
             topic = pick(self.random, _phrases()["intents"][self._another(intent)]["about"])
             return self.around([Piece(before + topic + after), *core]), [intent]
         return self.around(core), [intent]
+
+    def asking(self, intent: str, requests: int) -> _Written:
+        """So many requests, the first of them ``intent``, each of another one; none: something that no intent fits."""
+        if requests < 2:
+            return self.about(intent) if requests else self.outside()
+        found = [intent]
+        pieces = self._core(intent)
+        while len(found) < requests:
+            another = self._another(found[-1])
+            if another not in found:
+                found.append(another)
+                pieces = [*_open_ended(pieces), Piece(pick(self.random, _phrases()["joins"])), *self._core(another)]
+        return self.around(pieces), found
+
+    def outside(self) -> _Written:
+        """A message that no intent fits."""
+        return self.around(self.said(pick(self.random, _out_of_scope()))), []
 
     def around(self, core: list[Piece]) -> list[Piece]:
         """Greeting, context, the core, contact and thanks, as the channel has them."""
@@ -146,6 +178,20 @@ def _open_ended(core: list[Piece]) -> list[Piece]:
 
 def _ended(core: list[Piece]) -> list[Piece]:
     return [] if core and core[-1].text.endswith((".", "?", "!")) else [Piece(".")]
+
+
+def _asks(pieces: list[Piece]) -> dict[str, Any]:
+    """``asks``: where each request stands in the text."""
+    found: list[dict[str, Any]] = []
+    at = 0
+    for piece in pieces:
+        end = at + len(piece.text)
+        if piece.intent and found and found[-1]["label"] == piece.intent:
+            found[-1]["end"] = end
+        elif piece.intent:
+            found.append({"label": piece.intent, "start": at, "end": end})
+        at = end
+    return {"asks": found}
 
 
 def _joined(pieces: list[Piece]) -> tuple[str, list[dict[str, Any]]]:

@@ -55,14 +55,16 @@ def with_typos(pieces: list[Piece], rate: float, random: Random) -> list[Piece]:
 def as_chat(pieces: list[Piece], rate: float, random: Random) -> list[Piece]:
     """Plain words as people write them in a chat window."""
     return [
-        piece if piece.kind else Piece(" ".join(_CHAT.get(w, w) if random.random() < rate else w for w in piece.text.split(" ")))
+        piece
+        if piece.kind
+        else piece._replace(text=" ".join(_CHAT.get(w, w) if random.random() < rate else w for w in piece.text.split(" ")))
         for piece in pieces
     ]
 
 
 def as_speech(pieces: list[Piece], random: Random) -> list[Piece]:
     """A transcript of a call: no punctuation, small letters, fillers."""
-    spoken = [piece if piece.kind else Piece(_spoken(piece.text)) for piece in pieces]
+    spoken = [piece if piece.kind else piece._replace(text=_spoken(piece.text)) for piece in pieces]
     return [Piece(pick(random, _FILLERS)), *spoken] if random.random() < 0.5 else spoken
 
 
@@ -73,7 +75,7 @@ def _spoken(text: str) -> str:
 def cased(pieces: list[Piece], style: str) -> list[Piece]:
     """``lower`` and ``upper`` change every letter; ``sentence`` writes a capital where a sentence begins and for the word I."""
     if style != "sentence":
-        return [Piece(getattr(piece.text, style)(), piece.kind) for piece in pieces]
+        return [piece._replace(text=getattr(piece.text, style)()) for piece in pieces]
     fresh, done = True, []
     for piece in pieces:
         letters = list(piece.text)
@@ -86,5 +88,5 @@ def cased(pieces: list[Piece], style: str) -> list[Piece]:
                 fresh = not piece.kind
             elif letter == "i" and not piece.kind and piece.text[place - 1 : place] in ("", " ", "\n") and after in ("", " ", "'", ","):
                 letters[place] = "I"
-        done.append(Piece("".join(letters), piece.kind))
+        done.append(piece._replace(text="".join(letters)))
     return done

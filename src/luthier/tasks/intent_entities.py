@@ -241,6 +241,8 @@ def _placed(row: int, chosen: list[int], chances: Any, outputs: Arrays, schema: 
     if "places" not in outputs:
         return [{"label": schema["labels"][number], "confidence": float(chances[number])} for number in chosen]
     places, clauses = outputs["places"][row], clauses_of(outputs["clauses"][row])
+    if len(clauses) < len(chosen):  # a transcript without punctuation: every word is looked at alone
+        clauses = [np.array([token]) for token in words_at(places)]
     parts: list[list[int]] = [list(range(len(clauses)))] * len(chosen)
     if len(chosen) > 1 and len(clauses) > 1 and "token_logits" in outputs:
         votes = np.asarray(outputs["token_logits"][row], dtype=np.float64)[:, chosen]
