@@ -13,7 +13,7 @@ from luthier.app.planning import make_plan
 from luthier.app.runs import run_id
 from luthier.app.service import Service
 from luthier.catalog import cards, places
-from luthier.core.errors import LuthierError, NotPossible, SpecError, UnknownName
+from luthier.core.errors import InputError, LuthierError, NotPossible, SpecError, UnknownName
 from luthier.core.plan import Plan
 from luthier.core.spec import SECTIONS, make_spec
 
@@ -35,6 +35,13 @@ def test_every_value_says_where_it_came_from() -> None:
     assert plan.origins["train.head_learning_rate"] == "method head, effort quick"
     assert plan.prepare.seed == 13
     assert plan.origins["prepare.seed"] == "default"
+
+
+def test_texts_without_labels_must_be_there_and_have_an_encoder_to_read_them() -> None:
+    with pytest.raises(InputError, match=r"nowhere.csv: there is no such file"):
+        make_plan(make_spec({"train": {"unlabelled": "nowhere.csv"}}))
+    with pytest.raises(SpecError, match="language-modeling has no encoder"):
+        make_plan(make_spec({"task": "language-modeling", "train": {"added_tokens": 5}}))
 
 
 def test_effort_is_a_dial_of_the_method() -> None:

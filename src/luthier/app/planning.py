@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ def _checked(plan: Plan, check_memory: bool) -> Plan:
     for runtime in plan.export.runtimes:
         _known("runtimes", "export.runtimes", runtime)
     _bars(plan)
+    _unlabelled(plan)
     _base(plan, check_memory)
     return plan
 
@@ -95,9 +97,23 @@ def _bars(plan: Plan) -> None:
             raise SpecError(f"evaluate.bars.{name}", error.message, error.hint)
 
 
+def _unlabelled(plan: Plan) -> None:
+    """Texts without labels are for encoders, and must be there."""
+    if not (plan.train.unlabelled or plan.train.added_tokens):
+        return
+    field = "train.unlabelled" if plan.train.unlabelled else "train.added_tokens"
+    if "encoder" not in registry.get("tasks", plan.task).architectures:
+        raise SpecError(field, f"{plan.task} has no encoder that could guess masked tokens", "continue its pretraining: language-modeling")
+    _there(plan.train.unlabelled)
+
+
 def _data(plan: Plan) -> None:
     """Refuses data that is not there before anything runs."""
-    for name in [*plan.data.train, *plan.data.validation, *plan.data.test]:
+    _there([*plan.data.train, *plan.data.validation, *plan.data.test])
+
+
+def _there(names: Sequence[str]) -> None:
+    for name in names:
         kind, sign, rest = name.partition(":")
         if sign and kind == "made":
             if rest not in made.NAMES:

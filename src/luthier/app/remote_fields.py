@@ -53,6 +53,7 @@ DECIDED: dict[str, str] = {
     "prepare.mask_patterns": "regular expressions",
     "prepare.ner_model": ALLOWED,
     "train.method": NAME,
+    "train.unlabelled": REFUSED,
     "train.metric": NAME,
     "train.lora_targets": "names of layers in the model",
     "evaluate.bars": NAME,

@@ -37,6 +37,8 @@ def code_version(stage: Stage) -> str:
     folders = [root / room for room in _WORKING_ROOMS] + [root / "stages" / stage]
     if stage in ("evaluate", "export"):
         folders.append(root / "stages" / "train")
+    if stage in ("train", "evaluate"):
+        folders.append(root / "stages" / "prepare")  # unlabelled texts are read and masked by it
     digest = hashlib.blake2b(digest_size=8)
     for folder in folders:
         for path in [*sorted(folder.rglob("*.py")), root / "stages" / "inference.py"]:
@@ -86,6 +88,8 @@ class Runner:
         known = ids + [f"{kind}={self._content(kind, folder)}" for kind, folder in sorted(others.items())]
         if stage == "prepare":
             known += fingerprints([*plan.data.train, *plan.data.validation, *plan.data.test])
+        elif stage in ("train", "evaluate") and plan.train.unlabelled:
+            known += [*fingerprints(plan.train.unlabelled), plan.prepare.model_dump_json()]  # they are masked as prepare says
         if getattr(registry.get("executors", plan.executor), "pretends", False):
             known.append(f"executor={plan.executor}")  # what nobody really did is nobody's else
         key = job_key(stage, plan, known, code_version(stage))

@@ -183,10 +183,10 @@ def best_recipe(spec: Spec, settings: Sequence[str]) -> str:
     import yaml
 
     written = override(spec.model_dump(exclude_unset=True), list(settings))
-    for role in ("train", "validation", "test"):
-        names = written.get("data", {}).get(role, [])
+    for section, field in (("data", "train"), ("data", "validation"), ("data", "test"), ("train", "unlabelled")):
+        names = written.get(section, {}).get(field, [])
         if names:
-            written["data"][role] = [str(Path(name).resolve()) if Path(name).exists() else name for name in names]
+            written[section][field] = [str(Path(name).resolve()) if Path(name).exists() else name for name in names]
     return str(yaml.safe_dump(make_spec(written).model_dump(exclude_unset=True), sort_keys=False, allow_unicode=True))
 
 

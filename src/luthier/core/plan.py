@@ -103,6 +103,14 @@ class TrainPlan(Section):
     contrast_temperature: float = Field(
         default=0.05, gt=0, le=10, description="method contrastive: cosines are divided by it; a low one looks at the nearest strangers"
     )
+    unlabelled: list[str] = Field(
+        default_factory=list, description="files of texts without labels that an encoder reads first, guessing masked tokens"
+    )
+    adapt_epochs: float = Field(default=3, gt=0, description="with unlabelled or added_tokens: how often the texts are read")
+    adapt_learning_rate: float = Field(default=1e-4, gt=0, description="of that reading, at its peak")
+    added_tokens: int = Field(
+        default=0, ge=0, le=20_000, description="words of the texts, cut into pieces until now, that become tokens of their own"
+    )
     threads: int = Field(default=0, ge=0, description="0: chosen by the micro-benchmark")
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: chosen by the micro-benchmark")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda when there is one")

@@ -41,6 +41,8 @@ SECTIONS: dict[str, type[Section]] = {
     "deploy": DeployPlan,
 }
 _FORMS = {name: _form(section) for name, section in SECTIONS.items()}
+_FILES = {"data": ("train", "validation", "test"), "train": ("unlabelled",)}
+"""Fields that name files: one name is a list of one, and in a recipe they are looked for beside it."""
 _FIELDS_BELOW = "write fields below it, e.g. train: {epochs: 3}"
 
 
@@ -67,10 +69,9 @@ class Spec(BaseModel):
         if value is not None and not isinstance(value, Mapping):
             raise PydanticCustomError("no_fields", "This holds fields, not one value")
         given = dict(value or {})
-        if info.field_name == "data":
-            for key in ("train", "validation", "test"):
-                if isinstance(given.get(key), str):
-                    given[key] = [given[key]]
+        for key in _FILES.get(info.field_name, ()):
+            if isinstance(given.get(key), str):
+                given[key] = [given[key]]
         return _FORMS[info.field_name].model_validate(given).model_dump(exclude_none=True)
 
     def written(self) -> Iterator[tuple[str, Any]]:
@@ -119,9 +120,11 @@ def read_spec(path: Path) -> Spec:
         raise InputError(f"{path}: a recipe is a mapping, this is {type(data).__name__}", "see docs/recipes.md")
     data.setdefault("name", path.stem)
     spec = make_spec(data, str(path))
-    for key in ("train", "validation", "test"):
-        if key in spec.data:
-            spec.data[key] = [_beside(path.parent, name) for name in spec.data[key]]
+    for section, keys in _FILES.items():
+        written = getattr(spec, section)
+        for key in keys:
+            if key in written:
+                written[key] = [_beside(path.parent, name) for name in written[key]]
     return spec
 
 

@@ -86,7 +86,7 @@ def features(subject: Subject, tell: Callable[[float], None]) -> None:
 
 
 def _bare_model(subject: Subject) -> tuple[Any, int]:
-    model = subject.task.load(subject.base, subject.schema, dropout=subject.plan.dropout, seed=subject.plan.seed)
+    model = subject.task.load(subject.start, subject.schema, dropout=subject.plan.dropout, seed=subject.plan.seed)
     return model, registry.get("methods", subject.plan.method).cut(subject.plan, model.depth)
 
 
@@ -197,7 +197,7 @@ def every_weight(plan: TrainPlan, steps: int) -> TrainPlan:
 
 def _flop_per_token(subject: Subject, plan: TrainPlan, items: Sequence[Item]) -> float:
     mean = sum(subject.task.length(item) for item in items) / max(len(items), 1)
-    card = files.read_json(subject.base / "config.json") | {"tokens": mean}
+    card = files.read_json(subject.start / "config.json") | {"tokens": mean}
     return float(registry.get("methods", plan.method).footprint(card, plan, plan.batch_tokens).flop_per_token)
 
 
@@ -206,7 +206,7 @@ def _request(subject: Subject, plan: TrainPlan, train: Sequence[Item], validatio
 
     return FitRequest(
         task=subject.task,
-        base=subject.base,
+        base=subject.start,
         schema=subject.schema,
         plan=plan,
         train=train,

@@ -16,6 +16,7 @@ from luthier.core.plan import TrainPlan
 from luthier.core.ports import Judged, Task
 from luthier.core.types import Arrays, Calibration, Example, Item, Schema, Split, names_in
 from luthier.metrics.rare_f1 import rare_classes
+from luthier.stages.train.adapt import adapted, asks
 from luthier.store import datasets, files
 
 
@@ -29,6 +30,12 @@ class Subject:
     base: Path
     schema: Schema
     training: dict[str, Any]
+    adapted: Path | None = None
+
+    @property
+    def start(self) -> Path:
+        """What the training started from: the base model, or what it was after it had read unlabelled texts."""
+        return self.adapted or self.base
 
     @cached_property
     def train(self) -> list[Example]:
@@ -65,7 +72,7 @@ class Subject:
     def items(self, examples: Sequence[Example], *, targets: bool) -> list[Item]:
         """Encoded for the model; without their targets where they must not be seen (or may be of a class that was never trained)."""
         rows = list(examples) if targets else [Example(one.id, one.inputs) for one in examples]
-        return self.task.encode(rows, self.task.processor(self.base, self.schema), self.schema) if rows else []
+        return self.task.encode(rows, self.task.processor(self.start, self.schema), self.schema) if rows else []
 
     def judged(self, examples: Sequence[Example], outputs: Arrays, calibration: Calibration) -> Judged:
         """The decoded answers beside their examples."""
@@ -99,7 +106,10 @@ def read(job: Job) -> Subject:
     model = Path(job.inputs["model"])
     training = files.read_json(model / "training.json") if (model / "training.json").exists() else {}
     task: Task = registry.get("tasks", job.plan.task)
-    subject = Subject(job, task, model, Path(job.inputs["base"]), files.read_json(model / "schema.json"), training)
+    base = Path(job.inputs["base"])
+    known = training.get("adapted", {}).get("base", "")
+    start = adapted(job, task, lambda event: None, known) if asks(job.plan.train) else None
+    subject = Subject(job, task, model, base, files.read_json(model / "schema.json"), training, start)
     if not datasets.count_splits(Path(job.inputs["dataset"])).get("test"):
         place = Path(job.inputs["dataset"]) / "test.parquet"
         raise InputError(f"{place}: there is no row to judge the model on", "give data.test, or set prepare.test_share above 0")

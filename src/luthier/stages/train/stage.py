@@ -19,6 +19,7 @@ from luthier.core.plan import TrainPlan
 from luthier.core.ports import Emit, Footprint, Task, fitted, pooled_at
 from luthier.core.types import Example, Item, Schema
 from luthier.stages import stopping
+from luthier.stages.train.adapt import adapted, figures
 from luthier.stages.train.kept import Kept, fill
 from luthier.stages.train.request import depth_of, silent
 from luthier.store import datasets, files
@@ -37,8 +38,9 @@ def run(job: Job, emit: Emit) -> dict[str, Any]:
     from luthier.stages.train.fit import fit
 
     started = time.perf_counter()
-    work, base = Path(job.work), Path(job.inputs["base"])
+    work = Path(job.work)
     task: Task = registry.get("tasks", job.plan.task)
+    base = adapted(job, task, emit)
     data = _read(task, base, Path(job.inputs["dataset"]), job.plan.train)
     request, facts = _request(job, task, base, data, emit)
     cost = _predict(request, facts, emit)
@@ -204,6 +206,7 @@ def _training(request: Any, facts: dict[str, Any], result: Any, cost: Any, alrea
         "device": machine.device,
         "int8_features": machine.int8,
         "peak_memory_bytes": _peak_memory_bytes(),
+        **figures(request.base),
     }
 
 
