@@ -11,6 +11,7 @@ from typing import Any
 
 from luthier.core import registry
 from luthier.core.plan import Plan, TrainPlan
+from luthier.core.ports import Task
 from luthier.core.types import Example
 from luthier.stages.train.threads import environment
 from real_data import base_model, the_task
@@ -29,12 +30,21 @@ def plan_of(method: str, effort: str, **changes: Any) -> TrainPlan:
 class Setting:
     """Encoded training and test rows of one data set."""
 
-    def __init__(self, train: Sequence[Example], test: Sequence[Example], validation: Sequence[Example] = ()) -> None:
+    def __init__(
+        self,
+        train: Sequence[Example],
+        test: Sequence[Example],
+        validation: Sequence[Example] = (),
+        *,
+        task: Task | None = None,
+        plan: TrainPlan | None = None,
+        base: Path | None = None,
+    ) -> None:
         from luthier.stages.train.stage import fitted_items
 
-        self.task, self.base = the_task(), base_model()
+        self.task, self.base = task or the_task(), base or base_model()
         schema = self.task.schema([example.target for example in train])
-        self.schema, self.train = fitted_items(self.task, self.base, schema, train, TrainPlan())
+        self.schema, self.train = fitted_items(self.task, self.base, schema, train, plan or TrainPlan())
         self.processor = self.task.processor(self.base, self.schema)
         self.test, self.test_examples = self.task.encode(test, self.processor, self.schema), test
         self.validation = self.task.encode(validation, self.processor, self.schema) if validation else []

@@ -49,7 +49,7 @@ def adapted(job: Job, task: Task, emit: Emit, known: str = "") -> Path:
     place = Path(job.cache or job.work) / f"adapted-{_key(base, plan, texts)}"
     if not (place / FACTS).exists():
         with stopping.graceful():
-            _make(base, plan, texts, place, Path(job.work) / "adapt", emit)
+            make(base, plan, texts, place, Path(job.work) / "adapt", emit)
     facts = files.read_json(place / FACTS)
     words = f", {facts['added_tokens']} words became tokens" if facts["added_tokens"] else ""
     emit(NoteSaid(text=f"{base.name} has read {facts['texts']:,} texts ({facts['tokens']:,} tokens{words})", data=facts))
@@ -75,8 +75,8 @@ def _key(base: Path, plan: TrainPlan, texts: Sequence[str]) -> str:
     return content_id([VERSION, about, plan.threads, plan.precision, plan.device, model, list(texts)])
 
 
-def _make(base: Path, plan: TrainPlan, texts: Sequence[str], place: Path, work: Path, emit: Emit) -> None:
-    """Trains, and leaves the folder whole."""
+def make(base: Path, plan: TrainPlan, texts: Sequence[str], place: Path, work: Path, emit: Emit) -> None:
+    """Adapts ``base`` to the texts; the folder ``place`` appears whole, and ``work`` holds the checkpoints until then."""
     from luthier.stages.train.adapt.added_tokens import vocabulary
     from luthier.stages.train.adapt.masked_text import MaskedText
     from luthier.stages.train.fit import fit
