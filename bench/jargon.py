@@ -3,9 +3,9 @@
     python bench/jargon.py [--quick] [--data banking77|reviews] [--shots 10] [--texts 0] [--epochs 3] [--added 200] [--seeds 1,2,3]
                            [--method full --effort standard] [--set name=value ...]
 
-A seed draws the labelled rows (so many a class) from the training split; all other rows of that split are texts without labels (``--texts``:
-so many of them). The adapted base models are made once a seed and judged, after the same fine-tuning, on the test split (BANKING77's own; of
-the reviews, items that are in no other split).
+A seed draws the labelled rows (so many a class) from the training split; all other rows of that split are texts without labels (or
+``--texts`` of them). The adapted base models are made once a seed and judged, after the same fine-tuning, on the test split (BANKING77's
+own; of the reviews, items that are in no other split).
 """
 
 from __future__ import annotations
