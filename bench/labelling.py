@@ -18,16 +18,28 @@ from typing import Any
 
 import numpy as np
 
+from luthier.core.types import content_id
 from real_data import banking77, finish
 from trying import Setting, plan_of, use_environment
 
 RANDOM, CHOSEN = 2000, 1000
 POINTS = (100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 1250, 1500, 1750, 2000)
-FIRST = 100
 
 
-def vectors_of(texts: list[str]) -> Any:
-    """[texts, 384] by the catalogued encoder, as ``luthier label`` makes them."""
+def vectors_of(texts: list[str], cache: Path | None) -> Any:
+    """[texts, 384] by the catalogued encoder, as ``luthier label`` makes them; kept in ``cache`` from run to run."""
+    path = cache / f"{content_id(texts)}.npy" if cache else None
+    if path and path.is_file():
+        return np.load(path)
+    made = embedded(texts)
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, made)
+    return made
+
+
+def embedded(texts: list[str]) -> Any:
+    """The vectors, made now."""
     from luthier.app.encoders import Encoders
     from luthier.catalog import cards
     from luthier.stages.serve.encoder import open_encoder, text_example
@@ -48,11 +60,11 @@ def vectors_of(texts: list[str]) -> Any:
 class Pool:
     """Training rows as vectors and marks, and the test rows."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, cache: Path | None) -> None:
         self.train, self.test = banking77("train", rows), banking77("test", rows // 3)
         self.labels = sorted({example.target for example in self.train})
-        self.vectors = vectors_of([example.inputs["text"] for example in self.train])
-        self.asked = vectors_of([example.inputs["text"] for example in self.test])
+        self.vectors = vectors_of([example.inputs["text"] for example in self.train], cache)
+        self.asked = vectors_of([example.inputs["text"] for example in self.test], cache)
         index = {label: number for number, label in enumerate(self.labels)}
         self.marks = np.eye(len(self.labels), dtype=bool)[[index[example.target] for example in self.train]]
         self.right = np.array([index[example.target] for example in self.test])
@@ -71,7 +83,7 @@ class Pool:
         """Rows in the order in which ``luthier label`` would ask: by diversity until something is known, then unsure ones that differ."""
         from luthier.labelling import choose, suggest
 
-        rows = choose.next_rows(self.vectors, None, self.vectors[:0], FIRST, seed)
+        rows = choose.next_rows(self.vectors, None, self.vectors[:0], choose.first(len(self.labels)), seed)
         while len(rows) < most:
             rest = np.setdiff1d(np.arange(len(self.train)), rows)
             model = suggest.learned(self.vectors[rows], self.marks[rows])
@@ -89,11 +101,11 @@ def tuned(pool: Pool, rows: Any, method: str, seed: int, work: Path) -> float:
     return float(setting.score(result.model, "accuracy"))
 
 
-def curves(pool: Pool, seeds: int, most: int) -> dict[str, dict[int, list[float]]]:
+def curves(pool: Pool, seeds: int, most: int, chosen: int) -> dict[str, dict[int, list[float]]]:
     """For both ways, number of labels -> test accuracy of each seed."""
     found: dict[str, dict[int, list[float]]] = {"random": {}, "chosen": {}}
     for seed in range(seeds):
-        for way, order in (("random", pool.random(seed, most)), ("chosen", pool.chosen(seed, most))):
+        for way, order in (("random", pool.random(seed, most)), ("chosen", pool.chosen(seed, chosen))):
             start = time.perf_counter()
             for count in (point for point in POINTS if point <= len(order)):
                 found[way].setdefault(count, []).append(pool.accuracy(order[:count]))
@@ -131,11 +143,12 @@ def main() -> None:
     parser.add_argument("--full", type=int, default=0, help="seeds of a full fine-tune at both ends")
     parser.add_argument("--head", type=int, default=2, help="seeds of the method head at both ends")
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--cache", type=Path, help="folder where the vectors are kept")
     args = parser.parse_args()
     use_environment()
-    pool = Pool(1500 if args.quick else 0)
+    pool = Pool(1500 if args.quick else 0, args.cache)
     most, chosen = (600, 300) if args.quick else (RANDOM, CHOSEN)
-    found = curves(pool, 1 if args.quick else args.seeds, most)
+    found = curves(pool, 1 if args.quick else args.seeds, most, chosen)
     if args.picture:
         picture(found, args.picture)
     bars, rows = {}, []

@@ -37,8 +37,8 @@ INFER = {
 LOOKS = ("/events", "/checkpoints")
 """Where older clients look by POST."""
 
-UNMADE = ("/report", "/monitors/{endpoint}", "/endpoints/{name}")
-"""What the dummy executor's artifacts do not have."""
+UNMADE = ("/report", "/monitors/{endpoint}", "/endpoints/{name}", "/doubts")
+"""What the dummy executor's artifacts do not have, nor a labelling of spans."""
 
 NO_RESOURCE = {"subscription": "s", "group": "g", "account": "a"}
 """Parts of Azure's addresses that mean nothing here."""
@@ -76,9 +76,13 @@ def fill(client: TestClient, service: Service, key: str) -> dict[str, str]:
     webhook = post("/v1/webhook_endpoints", json=hook)["id"]
     service.webhooks.notify("fine_tuning.job.failed", {"id": job})
     (delivery, *_) = client.get(f"/api/v1/webhooks/{webhook}/deliveries", headers={"authorization": f"Bearer {key}"}).json()["data"]
+    post("/api/v1/labellings", json={"name": "their-words", "kind": "spans", "labels": ["city"]})
+    row = {"text": "fly to Bonn", "entities": [{"start": 7, "end": 11, "label": "city"}]}
+    post("/api/v1/labellings/their-words/rows", json={"rows": [row]})
     upload = {"filename": "x.jsonl", "purpose": "fine-tune", "bytes": 100, "mime_type": "application/jsonl"}
     named = {"file": file, "job": job, "run": job, "model": model, "webhook": webhook, "delivery": delivery["id"]}
     named |= {"dataset": made["dataset"], "evaluation": made["evaluation"], "artifact": made["model"], "workspace": THEIRS}
+    named |= {"labelling": "their-words"}
     named |= {"deployment": "theirs", "name": "theirs", "endpoint": "theirs", "upload": post("/v1/uploads", json=upload)["id"]}
     return named | {"key": post("/api/v1/keys", json={"name": "one", "scopes": ["read"]})["id"]}
 

@@ -23,6 +23,9 @@ AT_ONCE = 256
 AGAIN_S = 60.0
 """After how long a failure is tried again."""
 
+MOMENT_S = 1.0
+"""So long a caller waits for what was begun just now: what lies in the cache, or is little, is there then."""
+
 SAVE_EVERY = 5000
 """Messages after which what was computed is written: a killed process does not begin anew."""
 
@@ -33,7 +36,9 @@ Compute = Callable[[Sequence[str]], list[Any]]
 
 
 class Computed:
-    """One value for each message id. ``problem`` says why there are none ("" while all is well); nobody waits but ``finish``."""
+    """One value for each message id. ``problem`` says why there are none ("" while all is well). Only ``finish`` waits for more than a
+    moment.
+    """
 
     suffix: ClassVar[str]
 
@@ -54,6 +59,7 @@ class Computed:
         if lacking and not alive and (not self.problem or time.monotonic() - self._failed_at > AGAIN_S):
             self._thread = threading.Thread(target=self._quietly, args=(list(messages),), name=f"labelling-{self.labelling}", daemon=True)
             self._thread.start()
+            self._thread.join(MOMENT_S)
         return self.values
 
     def finish(self, messages: Sequence[Message], tell: Tell = lambda done, of: None) -> None:

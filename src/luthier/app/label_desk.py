@@ -120,6 +120,8 @@ class Desk:
         seen = np.stack([vectors[row] for row in learned]) if learned else np.empty((0, 1), dtype=np.float32)
         matrix = np.stack([vectors[row] for row in known])
         suggestions, unsure = self._suggestions(known, matrix, learned, seen)
+        if len(learned) < choose.first(len(self.labels)):
+            unsure = None
         chosen = choose.next_rows(matrix, unsure, seen, count, seed=len(self.state.entries))
         near = suggest.nearest(matrix[chosen], seen, NEIGHBOURS)
         return [

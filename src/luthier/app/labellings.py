@@ -14,6 +14,7 @@ import numpy as np
 from luthier.app.computed import Answers, Tell, Vectors, folder_of
 from luthier.app.label_desk import Asked, Desk, same
 from luthier.app.labelling_rows import LabellingInfo, LabellingRows, Message
+from luthier.app.models import BeingReady
 from luthier.app.tuning_objects import page
 from luthier.core.errors import Conflict, InputError, RowError, UnknownName
 from luthier.core.personal_data import mask_text
@@ -263,12 +264,19 @@ class Labellings:
         return agreement.pairs(desk.info.kind, desk.state, {row: message.text for row, message in desk.messages.items()})
 
     def doubts(self, name: str) -> Record:
-        """Rows whose label is likely wrong, by models that have not seen the row: ``{found, share, rows}``."""
+        """Rows whose label is likely wrong, by models that have not seen the row: ``{found, share, rows}``.
+
+        Raises ``BeingReady`` while the vectors are made (``ready`` makes them now).
+        """
         desk = self._desk(name)
         if desk.info.kind == "spans":
             raise InputError("suspected errors are found of labels, not of spans", "look at the disagreements of two authors")
         rows = {row: value for row, value in desk.state.agreed.items() if row in desk.messages and row not in desk.state.settled}
-        self.ready(name)
+        there = desk.vectors.get(list(desk.messages.values()))
+        if lacking := sum(row not in there for row in rows):
+            if desk.vectors.problem:
+                raise Conflict(f"{name}: there are no vectors: {desk.vectors.problem}", "the log says more")
+            raise BeingReady(f"{name}: the vectors of {lacking} rows are being made", f"ask again in {BeingReady.retry_after_s} seconds")
         vectors = np.stack([desk.vectors.values[row] for row in rows]) if rows else np.empty((0, 1))
         return doubts.likely(desk.info.kind, [desk.messages[row] for row in rows], list(rows.values()), vectors, desk.labels)
 

@@ -62,6 +62,7 @@ class HereLabellings:
 
     def doubts(self, name: str) -> Record:
         """Labels that are likely wrong."""
+        self._labellings.ready(name)
         return self._labellings.doubts(name)
 
     def export(self, name: str, form: str) -> str:

@@ -18,6 +18,15 @@ SURPLUS = 5
 """k-means++ chooses among this many times as many of the most uncertain rows."""
 
 
+LEAST_FIRST = 20
+FIRST_A_LABEL = 1.3
+
+
+def first(labels: int) -> int:
+    """How many rows are chosen by diversity alone, before the model's doubts count: somewhat more than there are labels."""
+    return max(LEAST_FIRST, round(FIRST_A_LABEL * labels))
+
+
 def margin(chances: Any) -> Any:
     """How unsure each row is [rows], 0 to 1: 1 less the distance of the two likeliest of ``chances`` [rows, classes]."""
     if chances.shape[1] < 2:
