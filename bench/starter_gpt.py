@@ -22,7 +22,7 @@ from typing import Any
 
 TEXTS = Path(__file__).parent.parent.parent / "shared" / "data" / "pretraining"
 SHIPPED = Path(__file__).parent.parent / "src" / "luthier" / "catalog" / "weights" / "starter-gpt"
-PIECE_CHARACTERS = 6500
+PIECE_CHARACTERS = 6000
 """A piece fits into 2,048 tokens with room to spare."""
 SHORT_CHARACTERS = 2000
 """Sources of short texts (dialogues, product descriptions) are joined up to this, an end-of-text between, as they would be packed."""

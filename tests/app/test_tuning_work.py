@@ -12,7 +12,7 @@ from luthier.app.fine_tuning import FineTuning
 from luthier.app.service import Service
 from luthier.app.tuning_work import MOST_DEATHS
 from luthier.app.worker import Worker
-from luthier.core.errors import KILLED, JobFailed, NoSpace, SpecError, UnknownName
+from luthier.core.errors import KILLED, OUT_OF_MEMORY, JobFailed, NoSpace, SpecError, UnknownName
 from luthier.core.events import TuningMoved
 from luthier.core.tuning import TuningRequest
 
@@ -79,20 +79,27 @@ def test_a_stage_that_is_killed_goes_on(service: Service, file: str, monkeypatch
     assert said(service.fine_tuning, job).count("The stage process was ended by SIGKILL; the job goes on where it was") == 2
 
 
-def test_a_stage_that_is_killed_again_and_again_fails_the_job(service: Service, file: str, monkeypatch: Any) -> None:
+@pytest.mark.parametrize(("cause", "most", "said"), [(OUT_OF_MEMORY, MOST_DEATHS, "more memory"), (KILLED, 12, "who kills it")])
+def test_a_stage_that_is_killed_again_and_again_fails_the_job(
+    service: Service, file: str, monkeypatch: Any, cause: str, most: int, said: str
+) -> None:
+    """For memory after a few times; by others, who know nothing against it, only when it has been tried very often."""
     job, deaths = create(service, file), []
 
     def dying(*_: Any) -> Any:
         deaths.append(1)
-        raise JobFailed("the stage process was ended by SIGKILL", "", KILLED)
+        raise JobFailed("the stage process was ended by SIGKILL", "", cause)
 
     monkeypatch.setattr(Service, "train", dying)
     monkeypatch.setattr("luthier.app.tuning_work.AGAIN_S", 0.0)
+    if cause == KILLED:
+        monkeypatch.setattr("luthier.app.tuning_work.MOST_ATTEMPTS", most)
     work(service)
     found = service.fine_tuning.get(job)
     assert found["status"] == "failed"
-    assert f"{MOST_DEATHS + 1} times without getting any further" in found["error"]["message"]
-    assert len(deaths) == MOST_DEATHS + 1
+    assert f"{most + 1} times without getting any further" in found["error"]["message"]
+    assert len(deaths) == most + 1
+    assert said in found["error"]["hint"]
 
 
 def test_a_defect_fails_the_job_at_once_and_is_named(service: Service, file: str, monkeypatch: Any) -> None:

@@ -14,9 +14,11 @@ import psutil
 import pytest
 
 from luthier.core import registry
+from luthier.core.errors import KILLED, OUT_OF_MEMORY
 from luthier.core.events import Event, NoteSaid, StageFailed, StageFinished, StageProgressed
 from luthier.core.job import Job
 from luthier.core.plan import DataPlan, Plan
+from luthier.executors import local
 from luthier.executors.local import _silent_end
 from luthier.store import files
 from luthier.store.locks import locked
@@ -102,8 +104,19 @@ def test_a_killed_stage_is_reported_with_a_hint(tmp_path: Path) -> None:
     assert failed.stage == "prepare"
     assert failed.error["code"] == "job_failed"
     assert "SIGKILL" in failed.error["message"]
-    assert "memory" in failed.error["hint"]
     assert "start the same command again" in failed.error["hint"]
+
+
+def test_a_kill_is_one_for_memory_when_the_kernel_says_so_or_nobody_can_tell(tmp_path: Path, monkeypatch: Any) -> None:
+    counters = tmp_path / "vmstat"
+    counters.write_text("nr_free_pages 17\noom_kill 4\n")
+    assert (local.killed_for_memory(counters), local.killed_for_memory(tmp_path / "none")) == (4, None)
+    for before, after, cause in ((4, 4, KILLED), (4, 5, OUT_OF_MEMORY), (None, None, OUT_OF_MEMORY)):
+        monkeypatch.setattr(local, "killed_for_memory", lambda after=after: after)
+        error = local._silent_end(-signal.SIGKILL, [], before)
+        assert error["cause_code"] == cause
+        assert ("memory" in error["hint"]) == (cause == OUT_OF_MEMORY)
+    assert local._silent_end(-signal.SIGTERM, [], None)["cause_code"] == KILLED
 
 
 def test_a_stage_that_ends_without_a_word_is_reported_with_its_last_lines(tmp_path: Path) -> None:
@@ -115,9 +128,9 @@ def test_a_stage_that_ends_without_a_word_is_reported_with_its_last_lines(tmp_pa
 
 
 def test_a_signal_without_a_remedy_for_memory_does_not_speak_of_it() -> None:
-    assert "memory" not in _silent_end(-signal.SIGTERM, [])["hint"]
-    assert "SIGTERM" in _silent_end(-signal.SIGTERM, [])["message"]
-    assert _silent_end(3, ["a", "b"])["message"].endswith("code 3: a | b")
+    assert "memory" not in _silent_end(-signal.SIGTERM, [], 0)["hint"]
+    assert "SIGTERM" in _silent_end(-signal.SIGTERM, [], 0)["message"]
+    assert _silent_end(3, ["a", "b"], 0)["message"].endswith("code 3: a | b")
 
 
 def test_a_cancelled_stage_is_gone(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from luthier.app.tuning_reporter import Reporter
 from luthier.app.tuning_sinks import open_sinks
 from luthier.app.tuning_spec import Intent
 from luthier.app.tunings import Tunings
-from luthier.core.errors import KILLED, Conflict, GateRefused, JobFailed, LuthierError, NoSpace, Overloaded, Stopped
+from luthier.core.errors import KILLED, OUT_OF_MEMORY, Conflict, GateRefused, JobFailed, LuthierError, NoSpace, Overloaded, Stopped
 from luthier.core.events import CheckpointWritten, Event, StageFinished
 from luthier.core.tuning import TuningRequest
 from luthier.core.types import Artifact
@@ -37,7 +37,10 @@ AGAIN_S = 0.5
 """Half of the first wait after a stage was killed; it doubles with every further time."""
 
 MOST_DEATHS = 8
-"""So often may the process of a job's stage be killed (for memory, by a person) without getting any further, before the job fails."""
+"""So often may the process of a job's stage be killed for memory without getting any further, before the job fails.
+
+A kill by others says less against the job: then ``MOST_ATTEMPTS`` is the limit.
+"""
 
 
 class Lost(Exception):
@@ -91,7 +94,7 @@ class Work:
         except (NoSpace, Overloaded) as error:
             self._wait(error, WAIT_S)
         except JobFailed as error:
-            self._killed(error) if error.cause_code == KILLED else self._fail(error)
+            self._killed(error) if error.cause_code in (KILLED, OUT_OF_MEMORY) else self._fail(error)
         except LuthierError as error:
             self._fail(error)
         except SQLAlchemyError:
@@ -236,10 +239,11 @@ class Work:
 
     def _killed(self, error: JobFailed) -> None:
         """The stage's process was killed, which says nothing of the work: it goes on where it was, unless that happens again and again."""
-        deaths = self.deaths + 1
-        if deaths > MOST_DEATHS:
+        deaths, memory = self.deaths + 1, error.cause_code == OUT_OF_MEMORY
+        if deaths > (MOST_DEATHS if memory else MOST_ATTEMPTS):
             said = f"{error.message}, {deaths} times without getting any further"
-            self._fail(JobFailed(said, "give the worker more memory, or ask for less: train.method lora, a smaller batch_size", KILLED))
+            less = "give the worker more memory, or ask for less: train.method lora, a smaller batch_size"
+            self._fail(JobFailed(said, less if memory else "find out who kills it: the worker's log says when", KILLED))
             return
         self._say(f"{error.message[:1].upper()}{error.message[1:]}; the job goes on where it was", {"deaths": deaths}, level="warn")
         self._requeue(min(AGAIN_S * 2**deaths, WAIT_S), deaths=deaths)

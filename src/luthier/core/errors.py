@@ -191,7 +191,10 @@ class Stopped(LuthierError, RuntimeError):
 
 
 KILLED = "killed"
-"""The ``cause_code`` of a stage whose process was killed by a signal: nothing is known against the work itself."""
+"""The ``cause_code`` of a stage whose process was killed by a signal, not for memory: nothing is known against the work itself."""
+
+OUT_OF_MEMORY = "out_of_memory"
+"""The ``cause_code`` of a stage that was killed by SIGKILL when the kernel killed for memory, or when nobody can tell."""
 
 
 class JobFailed(LuthierError, RuntimeError):

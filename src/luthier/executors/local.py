@@ -13,7 +13,7 @@ from collections import deque
 from pathlib import Path
 from typing import IO, Any
 
-from luthier.core.errors import KILLED
+from luthier.core.errors import KILLED, OUT_OF_MEMORY
 from luthier.core.events import Event, NoteSaid, StageFailed, read_event
 from luthier.core.job import Job
 from luthier.core.ports import Emit
@@ -29,6 +29,7 @@ class Process:
     def __init__(self, process: subprocess.Popen[str], emit: Emit, stage: str) -> None:
         self.process = process
         self._stage = stage
+        self._killed_for_memory = killed_for_memory()
         self._said: deque[str] = deque(maxlen=40)
         self._ended_with_word = False
         self._broken: Exception | None = None
@@ -65,7 +66,7 @@ class Process:
         if self._broken is not None:
             raise self._broken
         if not self._ended_with_word:
-            self._emit(StageFailed(stage=self._stage, error=_silent_end(code, list(self._said))))
+            self._emit(StageFailed(stage=self._stage, error=_silent_end(code, list(self._said), self._killed_for_memory)))
         return code
 
     def cancel(self) -> None:
@@ -84,14 +85,28 @@ def _environment(job: Job) -> dict[str, str]:
     return {**os.environ, "LUTHIER_PARENT": str(os.getpid()), "TOKENIZERS_PARALLELISM": "false", **card}
 
 
-def _silent_end(code: int, said: list[str]) -> dict[str, Any]:
-    if code < 0:
-        name = signal.Signals(-code).name
-        hint = "start the same command again: it goes on where it was"
-        if code == -signal.SIGKILL:
-            hint = "the machine may have run out of memory; " + hint
-        return {"code": "job_failed", "cause_code": KILLED, "message": f"the stage process was ended by {name}", "hint": hint}
-    return {"code": "job_failed", "message": f"the stage process ended with code {code}: " + " | ".join(said[-5:]), "hint": ""}
+def killed_for_memory(counters: Path = Path("/proc/vmstat")) -> int | None:
+    """How many processes the kernel has killed for memory since it started (``oom_kill``), ``None`` where it does not say."""
+    try:
+        lines = counters.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), None)
+
+
+def _silent_end(code: int, said: list[str], before: int | None) -> dict[str, Any]:
+    """The error of a process that ended without a word; ``before``: the kernel's kills for memory when it started."""
+    if code >= 0:
+        return {"code": "job_failed", "message": f"the stage process ended with code {code}: " + " | ".join(said[-5:]), "hint": ""}
+    hint, cause = "start the same command again: it goes on where it was", KILLED
+    if code == -signal.SIGKILL and (before is None or before != killed_for_memory()):
+        hint, cause = "the machine may have run out of memory; " + hint, OUT_OF_MEMORY
+    return {
+        "code": "job_failed",
+        "cause_code": cause,
+        "message": f"the stage process was ended by {signal.Signals(-code).name}",
+        "hint": hint,
+    }
 
 
 class Local:

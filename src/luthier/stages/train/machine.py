@@ -117,7 +117,7 @@ def measure(request: FitRequest, folder: Path) -> Machine:
         precision=precision,
         device=device,
         int8=int8,
-        peak_flops=peak_flops(device),
+        peak_flops=peak_flops(device, precision),
         step_s=step_s,
         token_s=token_s,
         answer_token_s=trial.answer_cost(),
@@ -277,12 +277,15 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def peak_flops(device: str = "cpu") -> float:
-    """FLOP/s of the best float32 matrix product seen here in about 0.1 s, the shape that a transformer's feed-forward part has."""
+def peak_flops(device: str = "cpu", precision: str = "fp32") -> float:
+    """FLOP/s of the best matrix product seen here in about 0.1 s: of the shape that a transformer's feed-forward part has, or, on a GPU,
+    of one that is large enough to fill it.
+    """
     import torch
 
-    rows, inner, outer = 1024, 384, 1536
-    left, right = torch.randn(rows, inner, device=device), torch.randn(inner, outer, device=device)
+    rows, inner, outer = (1024, 384, 1536) if device == "cpu" else (8192, 8192, 8192)
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    left, right = torch.randn(rows, inner, device=device, dtype=kind), torch.randn(inner, outer, device=device, dtype=kind)
     seconds = []
     for _ in range(12):
         start = time.perf_counter()
