@@ -36,7 +36,7 @@ def rows_of(args: argparse.Namespace) -> tuple[list[Any], list[Any]]:
 
 def measured(args: argparse.Namespace, work: Path) -> list[dict[str, Any]]:
     """One row a way and seed: the metric on test rows, seconds of reading and of fine-tuning."""
-    from luthier.stages.train.adapt.base import make
+    from luthier.stages.train.adapt.making import make
 
     train, test = rows_of(args)
     task, rows = the_task(), []
