@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import inspect
 
 from luthier.app import searching
 from luthier.app.search_picture import picture, place
@@ -196,3 +197,18 @@ def test_the_picture_places_values_between_the_ends() -> None:
     assert drawn == made([choice], trials, "macro_f1", "a <search>")
     assert drawn.count("<circle") == 4
     assert "a &lt;search&gt;" in drawn
+
+
+def test_on_postgresql_a_search_has_tables_of_its_own(
+    postgres_url: str, tmp_path: Path, spec: Spec, trainer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ours and Optuna's revision tables have one name: neither may take the other's for its own."""
+    monkeypatch.setenv("LUTHIER_DATABASE", postgres_url)
+    service = Service(tmp_path / "pg")
+    searching.search(service, asked(service, spec, 2))
+    again = Service(tmp_path / "pg")
+    assert len(searching.search(again, asked(again, spec, 3))["trials"]) == 3
+    tables = inspect(service.workspace.engine())
+    assert tables.has_table("trials", schema="searches")
+    assert not tables.has_table("trials")
+    assert not (tmp_path / "pg" / "searches.db").exists()
