@@ -186,6 +186,7 @@ def test_what_a_line_means() -> None:
     assert written("a", "label", asked) == ("accept", "refund", False)
     assert written("=a", "label", asked) == ("correct", "a", False)
     assert written("+late parcel", "label", asked) == ("correct", "late parcel", True)
+    assert written("-", "labels", asked) == ("correct", [], False)
     assert written("a, b", "labels", asked) == ("correct", ["a", "b"], False)
     assert [written(key, "label", asked).verb for key in "suq"] == ["skip", "undo", "quit"]
     assert choices(asked) == ["refund", "parcel"]

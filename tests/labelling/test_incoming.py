@@ -39,6 +39,8 @@ def test_annotations_keep_author_and_time_of_the_past() -> None:
         ({"text": ""}, "text"),
         ({}, "text"),
         ({"text": 5}, "text"),
+        ({"text": "a\0"}, "text"),
+        ({"text": "\ud83d"}, "text"),
         ({"text": "a" * 100_001}, "text"),
         ({"text": "a", "label": {"x": 1}}, "label"),
         ({"text": "a", "annotations": ["x"]}, "annotations"),

@@ -97,7 +97,8 @@ class Desk:
 
     def _from_queue(self, author: str, free: Sequence[str], count: int) -> list[Asked]:
         now = time.monotonic()
-        taken = {row for row, (who, at) in self._given.items() if who != author and now - at < KEPT_S}
+        self._given = {row: (who, at) for row, (who, at) in self._given.items() if now - at < KEPT_S}
+        taken = {row for row, (who, _) in self._given.items() if who != author}
         left = [row for row in free if row not in taken] or list(free)
         open_rows = set(left)
         queue = [asked for asked in self._queues.get(author, ()) if asked.row in open_rows]

@@ -17,9 +17,8 @@ from luthier.cli.reach import Labellings, Record
 from luthier.core.errors import Conflict, InputError
 
 HELP = "Enter accept   1-9 choose   c another label   s skip   u undo   q quit"
-PLAIN_HELP = (
-    "an empty line or a: accept; LABEL (several: with commas); +LABEL: a new one; s: skip; u: undo; q: end; =LABEL where it is one letter"
-)
+PLAIN_HELP = """an empty line or a: accept; LABEL (several: with commas; -: none); +LABEL: a new one; s: skip; u: undo; q: end;
+=LABEL where it is one letter"""
 
 
 class Answer(NamedTuple):
@@ -114,8 +113,9 @@ def written(line: str, kind: str, asked: Record) -> Answer:
     if word in ("s", "u", "q"):
         return Answer({"s": "skip", "u": "undo", "q": "quit"}[word])
     new, word = word.startswith("+"), word.removeprefix("+").removeprefix("=")
-    value: Any = [one.strip() for one in word.split(",") if one.strip()] if kind == "labels" else word
-    return Answer("correct", value, new)
+    if kind == "labels":
+        return Answer("correct", [one.strip() for one in word.split(",") if one.strip() not in ("", "-")], new)
+    return Answer("correct", word, new)
 
 
 class Plain:

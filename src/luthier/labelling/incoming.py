@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +19,9 @@ COLUMNS = (
 )
 LONGEST = 100_000
 """Characters of a message."""
+
+
+UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 
 
 class Given(NamedTuple):
@@ -47,6 +51,8 @@ def incoming(kind: Kind, row: Mapping[str, Any], author: str, now: float) -> Inc
         raise RowError("text", f"is a {type(text).__name__}, not text", "write the message as text")
     if not text or not text.strip():
         raise RowError("text", "is empty", "write the message, or leave the row out")
+    if UNWRITABLE.search(text):
+        raise RowError("text", "holds a NUL or half an emoji, which nothing can keep", "save the file as UTF-8")
     if len(text) > LONGEST:
         raise RowError("text", f"holds {len(text):,} characters, the most is {LONGEST:,}", "shorten it")
     # Spans count characters of the text as it came.
@@ -94,4 +100,5 @@ def author_of(name: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    return value if isinstance(value, str | int | bool) or value is None else str(value)
+    """A cell that every database keeps."""
+    return value if isinstance(value, int | bool) or value is None else UNWRITABLE.sub("\ufffd", str(value))
