@@ -31,7 +31,7 @@ def the_task() -> Task:
     return task
 
 
-def _needed(path: Path) -> Path:
+def needed(path: Path) -> Path:
     if not path.exists():
         print(f"skipped: {path} is not here; this bench needs the public data set (see README.md of ../shared/data)")
         sys.exit(0)
@@ -40,7 +40,7 @@ def _needed(path: Path) -> Path:
 
 def banking77(split: str, rows: int = 0) -> list[Example]:
     """The official split ``train`` (10,003 rows) or ``test`` (3,080); with ``rows``, every n-th row, so that each class keeps its share."""
-    path = _needed(FOLDER / "banking77" / f"{split}.csv")
+    path = needed(FOLDER / "banking77" / f"{split}.csv")
     with path.open(encoding="utf-8", newline="") as lines:
         table = list(csv.DictReader(lines))
     if rows and rows < len(table):
@@ -53,7 +53,7 @@ def product_reviews(rows: int = 0) -> dict[str, list[Example]]:
     """Title and text to negative (1-2 stars), neutral (3) or positive (4-5); 80/10/10, no item in two splits (seeded)."""
     import numpy as np
 
-    path = _needed(FOLDER / "product_reviews" / "reviews.jsonl.gz")
+    path = needed(FOLDER / "product_reviews" / "reviews.jsonl.gz")
     with gzip.open(path, "rt", encoding="utf-8") as lines:
         table = [json.loads(line) for line in lines]
     task, splits = the_task(), {"train": [], "validation": [], "test": []}  # type: ignore[var-annotated]

@@ -16,8 +16,11 @@ from typing import NamedTuple
 
 from luthier.core.edits import Edit, applied
 
-KINDS: tuple[str, ...] = ("EMAIL", "URL", "IBAN", "CARD", "SSN", "IP", "PHONE", "NAME", "PLACE")
-"""Every kind, the surest first: where two overlap, the surer wins. A person's own patterns come before all of them."""
+KINDS: tuple[str, ...] = ("EMAIL", "URL", "IBAN", "CARD", "SSN", "IP", "PHONE", "NAME", "PLACE", "ORGANISATION", "ADDRESS")
+"""Every kind, the surest first: where two overlap, the surer wins. A person's own patterns come before all of them.
+
+The last four are found by a model only (``prepare.ner_model``).
+"""
 
 Numbers = dict[str, dict[str, int]]
 """Kind -> value -> number: which pseudonym a value has inside one conversation."""

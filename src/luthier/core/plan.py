@@ -45,7 +45,10 @@ class PreparePlan(Section):
         default_factory=lambda: {"ORDER_NUMBER": r"\b(?:ORD|ORDER|INV|PO)[-_ #]?\d{4,12}\b"},
         description="extra kinds by regular expression",
     )
-    ner_model: str = Field(default="", description="spaCy model for names and places; empty: not masked")
+    ner_model: str = Field(
+        default="",
+        description="finds names and places: the folder of an exported token-classification model, or a spaCy model",
+    )
     near_duplicates: float = Field(
         default=0.9, gt=0, le=1, description="estimated Jaccard similarity from which two texts are near-duplicates"
     )
@@ -100,9 +103,6 @@ class TrainPlan(Section):
     lora_rank: int = Field(default=8, ge=1, description="method lora: rank of the adapters")
     lora_alpha: int = Field(default=16, ge=1, description="method lora: the adapters are scaled by alpha / rank")
     lora_targets: list[str] = Field(default_factory=lambda: ["query", "value"], description="method lora: layers that get an adapter")
-    contrast_temperature: float = Field(
-        default=0.05, gt=0, le=10, description="method contrastive: cosines are divided by it; a low one looks at the nearest strangers"
-    )
     unlabelled: list[str] = Field(
         default_factory=list, description="files of texts without labels that an encoder reads first, guessing masked tokens"
     )
@@ -110,6 +110,9 @@ class TrainPlan(Section):
     adapt_learning_rate: float = Field(default=1e-4, gt=0, description="of that reading, at its peak")
     added_tokens: int = Field(
         default=0, ge=0, le=20_000, description="words of the texts, cut into pieces until now, that become tokens of their own"
+    )
+    contrast_temperature: float = Field(
+        default=0.05, gt=0, le=10, description="method contrastive: cosines are divided by it; a low one looks at the nearest strangers"
     )
     threads: int = Field(default=0, ge=0, description="0: chosen by the micro-benchmark")
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: chosen by the micro-benchmark")

@@ -40,5 +40,6 @@ def _plain(said: dict[str, Any], text: str) -> dict[str, Any]:
 
 
 def _part(part: dict[str, Any], text: str) -> dict[str, Any]:
-    places = {name: part[name] for name in ("start", "end") if name in part}
-    return {"label": part["label"], **({"text": text[part["start"] : part["end"]]} if places else {}), **places}
+    if "start" not in part:
+        return {"label": part["label"]}
+    return {"label": part["label"], "text": text[part["start"] : part["end"]], "start": part["start"], "end": part["end"]}

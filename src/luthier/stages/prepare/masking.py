@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from luthier.core import personal_data
@@ -59,17 +60,28 @@ def _presidio(kinds: set[str]) -> dict[str, list[Any]]:
     return {kind: [make()] for kind, make in made.items() if kind in kinds}
 
 
-def _names(model: str) -> Any:
-    """The spaCy pipeline that finds names and places; raises ``InputError`` when it is not installed."""
+def _names(model: str) -> Callable[[str], Iterable[Span]]:
+    """What finds names and places: an exported model of Luthier's own (its folder), or a spaCy pipeline.
+
+    Raises ``InputError`` when there is neither.
+    """
+    if (Path(model) / "export.json").is_file():
+        from luthier.stages.prepare.finder import Finder
+
+        return Finder(Path(model)).spans
     import spacy
 
     try:
-        return spacy.load(model, disable=["parser", "lemmatizer", "tagger", "attribute_ruler"])
+        pipeline = spacy.load(model, disable=["parser", "lemmatizer", "tagger", "attribute_ruler"])
     except OSError:
-        raise InputError(f"prepare.ner_model: {model!r} is not installed", f"python -m spacy download {model}, or leave it empty") from None
+        hint = f"python -m spacy download {model}, name the folder of an exported token-classification model, or leave it empty"
+        raise InputError(f"prepare.ner_model: {model!r} is not installed", hint) from None
+    return lambda text: [
+        Span(one.start_char, one.end_char, _NER_KINDS[one.label_]) for one in pipeline(text).ents if one.label_ in _NER_KINDS
+    ]
 
 
-_NER_KINDS = {"PERSON": "NAME", "PER": "NAME", "GPE": "PLACE", "LOC": "PLACE"}
+_NER_KINDS = {"PERSON": "NAME", "PER": "NAME", "GPE": "PLACE", "LOC": "PLACE", "ORG": "ORGANISATION"}
 
 
 class Masker:
@@ -99,13 +111,15 @@ class Masker:
         found = list(personal_data.own(text, self.patterns))
         if self.on and personal_data.suspect(text):
             found.extend(self._by_presidio(text))
-        if self.ner is not None:
-            found.extend(
-                Span(entity.start_char, entity.end_char, _NER_KINDS[entity.label_])
-                for entity in self.ner(text).ents
-                if _NER_KINDS.get(entity.label_) in self.wanted
-            )
-        return personal_data.without_overlaps(found) if found else found
+        found = personal_data.without_overlaps(found) if found else found
+        return self._with_names(text, found) if self.ner is not None else found
+
+    def _with_names(self, text: str, sure: list[Span]) -> list[Span]:
+        """What a model finds beside what patterns found: where both see something, the patterns are right."""
+        assert self.ner is not None
+        more = [one for one in self.ner(text) if one.kind in self.wanted]
+        free = [one for one in more if all(one.end <= known.start or one.start >= known.end for known in sure)]
+        return personal_data.without_overlaps([*sure, *free])
 
     def _by_presidio(self, written: str) -> Iterable[Span]:
         digits = _PLAUSIBLE_PHONE.search(personal_data.figures(written)) is not None
