@@ -12,6 +12,9 @@ from luthier.stages.inference import HIDDEN
 from luthier.stages.train.request import FitRequest
 from luthier.stages.train.telling import without_steps
 
+BALANCE = ("class_weights", "loss", "focal_gamma", "resampling")
+"""What a plan says of rare classes holds for the output layer alone too."""
+
 
 def fit_alone(request: FitRequest, model: Any, vectors: Any, emit: Emit, effort: str = "quick") -> None:
     """Fills everything of ``model`` outside its trunk by a training of method ``head`` at ``effort``.
@@ -20,7 +23,8 @@ def fit_alone(request: FitRequest, model: Any, vectors: Any, emit: Emit, effort:
     """
     from luthier.stages.train.fit import fit
 
-    plan = TrainPlan(method="head", class_weights=request.plan.class_weights, **registry.get("methods", "head").defaults(effort))
+    own = request.plan.model_dump(include=set(BALANCE))
+    plan = TrainPlan(method="head", **own, **registry.get("methods", "head").defaults(effort))
     items = [{key: value for key, value in item.items() if key != HIDDEN} for item in request.train]
     if vectors is not None:
         items = [{**item, HIDDEN: vector} for item, vector in zip(items, vectors, strict=True)]

@@ -19,7 +19,9 @@ def objective_of(request: FitRequest) -> Objective | None:
 
 
 def planned(request: FitRequest, lengths: Any) -> Course:
-    """Every batch of the training. ``lengths`` [items]: positions that each item fills."""
+    """Every batch of the training. ``lengths`` [items]: positions that each item fills. An objective deals its batches itself: what the
+    plan says of rare classes then holds for the output layer only.
+    """
     plan, objective = request.plan, objective_of(request)
     drawn = resampling(request.task, request.train, request.schema, plan, request.seed)
     batched = None

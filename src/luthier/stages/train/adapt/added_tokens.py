@@ -32,7 +32,7 @@ def vocabulary(folder: Path, texts: Sequence[str], most: int) -> Vocabulary:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     special = sorted(number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special)
-    known = [tokenizer.token_to_id(name) for name in _MASK_NAMES if tokenizer.token_to_id(name) is not None]
+    known = [number for name in _MASK_NAMES if (number := tokenizer.token_to_id(name)) is not None]
     size = tokenizer.get_vocab_size(with_added_tokens=True)
     chosen = words_in_pieces(tokenizer, texts, most) if most else []
     pieces = [tokenizer.encode(word, add_special_tokens=False).ids for word in chosen]
