@@ -14,9 +14,12 @@ HIGHEST_LOSS = 50.0
 """Nats a token; above, the exponential says nothing any more."""
 
 
+READ = ("loss_sum", "predicted", "correct", "bytes")
+
+
 class Perplexity:
     """``perplexity`` = exp(mean nats a token); ``bits_per_byte`` of UTF-8, which compares models of different vocabularies (Gao et al.
-    2020, arXiv 2101.00027, section 3.1); ``token_accuracy`` in [0, 1]. Reads ``loss_sum``, ``predicted`` and ``correct`` [rows].
+    2020, arXiv 2101.00027, section 3.1); ``token_accuracy`` in [0, 1]. Reads ``loss_sum``, ``predicted``, ``correct`` and ``bytes`` [rows].
     """
 
     name = "perplexity"
@@ -27,10 +30,10 @@ class Perplexity:
         """Three scores, ``perplexity`` first; ``parts`` holds it by the rows' ``source`` column, where there is one."""
         _check(judged)
         values = {name: float(found[0]) for name, found in self.resample(judged, np.ones((1, len(judged.examples)))).items()}
-        sources = np.array([str(one.columns.get("source", "")) for one in judged.examples])
+        sources = [str(one.columns.get("source", "")) for one in judged.examples]
         parts: dict[str, float] = {}
         for source in sorted(set(sources) - {""}):
-            counts = (sources == source).astype(float)[None]
+            counts = np.array([[float(one == source) for one in sources]])
             parts[source] = float(self.resample(judged, counts)["perplexity"][0])
         return [
             Score("perplexity", values["perplexity"], higher_is_better=False, parts=parts),
@@ -41,8 +44,7 @@ class Perplexity:
     def resample(self, judged: Judged, counts: Any) -> dict[str, Any]:
         """The scores of each resample; ``counts`` [resamples, rows]."""
         _check(judged)
-        loss, predicted, correct = (np.asarray(judged.outputs[name], np.float64) for name in ("loss_sum", "predicted", "correct"))
-        size = np.array([len(str(one.inputs.get("text", "")).encode()) for one in judged.examples], np.float64)
+        loss, predicted, correct, size = (np.asarray(judged.outputs[name], np.float64).reshape(-1) for name in READ)
         nats, tokens = counts @ loss, np.maximum(counts @ predicted, 1)
         return {
             "perplexity": np.exp(np.minimum(nats / tokens, HIGHEST_LOSS)),
@@ -56,7 +58,7 @@ class Perplexity:
 
 
 def _check(judged: Judged) -> None:
-    if "loss_sum" not in judged.outputs:
+    if not set(READ) <= judged.outputs.keys():
         raise NotPossible("perplexity: the model gives no losses of tokens", "choose a metric of the task")
 
 

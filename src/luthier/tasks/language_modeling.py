@@ -28,6 +28,7 @@ class LanguageModeling:
     metrics = ("perplexity",)
     baselines: tuple[str, ...] = ()
     architectures = ("decoder",)
+    carried = ("bytes",)
 
     def example(self, row: Mapping[str, Any], place: Place) -> Example:
         """The text; the target names the input that is to be predicted. Other columns are kept for slices (``source`` ...)."""
@@ -77,15 +78,18 @@ class LanguageModeling:
         return tokenizer
 
     def encode(self, examples: Sequence[Example], processor: Any, schema: Schema) -> list[Item]:
-        """``input_ids`` [tokens] int64: a begin-of-text where the model has one, the text, its end; ``labels`` the same where known."""
+        """``input_ids`` [tokens] int64: a begin-of-text where the model has one, the text, its end; ``bytes`` [1] of the text that was kept
+        (UTF-8); ``labels`` the ids again, where the target is known.
+        """
         most = int(schema.get("max_tokens", MAX_TOKENS))
         first, last = _ends(processor)
+        texts = [self.text(one) for one in examples]
         items: list[Item] = []
-        for example, tokens in zip(
-            examples, processor.encode_batch_fast([self.text(one) for one in examples], add_special_tokens=False), strict=True
-        ):
+        for example, text, tokens in zip(examples, texts, processor.encode_batch_fast(texts, add_special_tokens=False), strict=True):
             ids = np.array([*first, *tokens.ids, *last][:most], dtype=np.int64)
-            items.append({"input_ids": ids, **({"labels": ids} if example.target is not None else {})})
+            kept = text if len(first) + len(tokens.ids) <= most else processor.decode(tokens.ids[: most - len(first)])
+            item: Item = {"input_ids": ids, "bytes": np.array([len(kept.encode())], dtype=np.int64)}
+            items.append(item | {"labels": ids} if example.target is not None else item)
         return items
 
     def length(self, item: Item) -> int:

@@ -39,6 +39,8 @@ from luthier.stages.train.telling import EVERY_S, reporter
 from luthier.stages.train.weights import class_weights
 
 CURVE_POINTS = 200
+ANSWERED_TOKENS = 2048
+"""Tokens in a batch of validation; more where training itself takes more."""
 
 
 @dataclass
@@ -324,7 +326,8 @@ class _Loop:
     def _answers(self, items: Sequence[Item]) -> tuple[Arrays, float]:
         """Outputs in the items' order, and their mean loss (not a number when the items have no targets)."""
         parts, total, rows = [], 0.0, 0
-        for numbers, batch, outputs in answers(self.task, self.model, items, cut=self.cut):
+        size = max(ANSWERED_TOKENS, self.plan.batch_tokens)
+        for numbers, batch, outputs in answers(self.task, self.model, items, batch_tokens=size, cut=self.cut):
             parts.append((numbers, {name: value.float().cpu().numpy() for name, value in outputs.items()}))
             if "labels" in batch:
                 total += len(numbers) * float(self.task.loss(outputs, batch, self.request.schema, self.plan, None))

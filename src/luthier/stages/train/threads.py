@@ -29,13 +29,17 @@ def _quota(otherwise: int) -> int:
 
 
 def environment(plan: Plan) -> dict[str, str]:
-    """Variables for a stage's process: OpenMP's threads and waiting, no network for model libraries, no tokenizer threads beside ours."""
+    """Variables for a stage's process: OpenMP's threads and waiting, no network for model libraries, no tokenizer threads beside ours.
+
+    A GPU's memory grows in place, since batches of many lengths would leave it full of holes.
+    """
     threads = str(plan.train.threads or cores())
     return {
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "OMP_DYNAMIC": "FALSE",
         "GOMP_SPINCOUNT": str(SPINS),
+        "PYTORCH_CUDA_ALLOC_CONF": os.environ.get("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True"),
         "TOKENIZERS_PARALLELISM": "false",
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
