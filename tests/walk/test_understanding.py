@@ -20,14 +20,14 @@ LEARNS = {
 TEXT = "where is A0-77? also, please cancel B1-77, and send C2-77 to Oslo instead"
 
 
-def _walked(folder: Path, model: Path, task: str, rows: list[dict[str, Any]]) -> dict[str, Said]:
+def _walked(folder: Path, model: Path, task: str, rows: list[dict[str, Any]], **more: Any) -> dict[str, Said]:
     """What each verb said, until one fails."""
     (folder / "asked.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     luthier, said = _luthier(folder), {}
     for verb, words in (
         ("prepare", ["asked.jsonl", "--model", str(model), "--set", f"task={task}", "--json"]),
         ("train", ["asked", *_sets(**LEARNS), "--json"]),
-        ("evaluate", ["asked", *_sets(**{"evaluate.folds": 2}), "--json"]),
+        ("evaluate", ["asked", *_sets(**{"evaluate.folds": 2}, **more), "--json"]),
         ("export", ["asked", "--set", "export.runtimes=[onnx,onnx-int8]", "--set", "export.max_label_change=1",
                     "--set", "export.max_metric_loss=1", "--set", "export.latency_seconds=0.02", "--json"]),
         ("deploy", ["asked", "--endpoint", "asked"]),
@@ -50,7 +50,7 @@ def both(tmp_path_factory: pytest.TempPathFactory, model: Path) -> dict[str, Sai
 def alone(tmp_path_factory: pytest.TempPathFactory, model: Path) -> dict[str, Said]:
     folder = tmp_path_factory.mktemp("spans")
     rows = [{"text": row["text"], "spans": row["entities"]} for row in spans.rows(160, several=True)]
-    return _walked(folder, model, "token-classification", rows)
+    return _walked(folder, model, "token-classification", rows, **{"evaluate.baselines": "[from-scratch]"})
 
 
 def _evaluation(said: dict[str, Said]) -> dict[str, Any]:
@@ -98,3 +98,15 @@ def test_spans_alone_go_the_whole_way(alone: dict[str, Said]) -> None:
     assert evaluation["scores"]["entity_f1"]["value"] > 0.5
     (answer,) = json.loads(alone["ask"].out)
     assert all(set(part) == {"start", "end", "label", "confidence"} for part in answer["entities"])
+
+
+def test_a_model_of_ones_own_masks_the_next_dataset(alone: dict[str, Said], model: Path) -> None:
+    """``prepare.ner_model`` by the model's name: the kinds that are no personal data (an item, an order) stay."""
+    folder = Path(alone["prepare"].last["path"]).parents[2]
+    rows = [{"text": row["text"], "label": row["intents"][0]} for row in spans.rows(60, seed=9)]
+    (folder / "next.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    said = _luthier(folder)("prepare", "next.jsonl", "--model", str(model), "--set", "prepare.ner_model=asked", "--json")
+    assert said.code == 0, said.err[-3000:]
+    report = files.read_json(Path(said.last["path"]) / "report.json")
+    assert report["masking"]["counts"]["PLACE"] > 5
+    assert set(report["masking"]["counts"]) == {"PLACE"}

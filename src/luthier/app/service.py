@@ -18,7 +18,7 @@ from luthier.app.leases import Leases
 from luthier.app.planning import make_plan
 from luthier.app.runs import Runner, run_id
 from luthier.catalog import cards
-from luthier.core.errors import Conflict, GateRefused, Stopped
+from luthier.core.errors import Conflict, GateRefused, Stopped, UnknownName
 from luthier.core.events import (
     EndpointDeployed,
     EndpointRemoved,
@@ -227,7 +227,17 @@ class Service:
     def prepare(self, plan: Plan, run: str = "", *, parent: Artifact | None = None) -> Artifact:
         """A dataset from files. ``parent``: the dataset that they are a correction of."""
         parents = {"dataset": parent} if parent is not None else {}
-        return self._runner.stage("prepare", plan, run or run_id(plan), parents, self._base(plan))
+        return self._runner.stage("prepare", plan, run or run_id(plan), parents, self._base(plan) | self._finder(plan))
+
+    def _finder(self, plan: Plan) -> dict[str, str]:
+        """The exported folder of the model that ``prepare.ner_model`` names; none for a folder or a spaCy model: prepare opens these."""
+        name = plan.prepare.ner_model
+        if not name or Path(name).exists():
+            return {}
+        try:
+            return {"finder": self.export_of(name).path}
+        except UnknownName:
+            return {}
 
     def train(self, plan: Plan, dataset: Artifact, run: str = "") -> Artifact:
         """A model from a dataset. Costs that evaluate could not use are refused now, not after the training."""

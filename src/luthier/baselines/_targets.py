@@ -7,11 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from luthier.core.errors import NotPossible
 from luthier.core.types import Example, Schema, names_in
 
 
 def marks(examples: Sequence[Example], schema: Schema) -> Any:
-    """Bool [rows, labels]: which labels are right; one a row, or several."""
+    """Bool [rows, labels]: which labels are right; one a row, or several. Raises ``NotPossible`` for a task whose rows have no labels."""
+    if "labels" not in schema:
+        raise NotPossible(
+            "evaluate.baselines: this baseline answers with labels, and these rows have none", "leave it out, or [from-scratch]"
+        )
     index = {label: number for number, label in enumerate(schema["labels"])}
     right = np.zeros((len(examples), len(index)), dtype=bool)
     for row, example in enumerate(examples):

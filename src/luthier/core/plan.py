@@ -47,7 +47,7 @@ class PreparePlan(Section):
     )
     ner_model: str = Field(
         default="",
-        description="finds names and places: the folder of an exported token-classification model, or a spaCy model",
+        description="finds names and places: an exported token-classification model (name, id or folder), or a spaCy model",
     )
     near_duplicates: float = Field(
         default=0.9, gt=0, le=1, description="estimated Jaccard similarity from which two texts are near-duplicates"

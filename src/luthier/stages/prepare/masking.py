@@ -87,7 +87,8 @@ _NER_KINDS = {"PERSON": "NAME", "PER": "NAME", "GPE": "PLACE", "LOC": "PLACE", "
 class Masker:
     """Masks texts; ``counts`` holds how many of each kind were found so far."""
 
-    def __init__(self, plan: PreparePlan) -> None:
+    def __init__(self, plan: PreparePlan, finder: str = "") -> None:
+        """``finder``: the exported folder of the model that ``plan.ner_model`` names, when that is no folder itself."""
         unknown = [kind for kind in plan.mask_kinds if kind not in personal_data.KINDS and kind not in plan.mask_patterns]
         if unknown:
             raise UnknownName.among("kind of personal data (prepare.mask_kinds)", unknown[0], [*personal_data.KINDS, *plan.mask_patterns])
@@ -102,7 +103,7 @@ class Masker:
             except re.error as error:
                 raise SpecError(f"prepare.mask_patterns.{kind}", f"not a regular expression: {error}", "see docs/prepare.md") from None
         self._recognizers: dict[str, list[Any]] | None = None
-        self.ner = _names(plan.ner_model) if plan.mask and plan.ner_model else None
+        self.ner = _names(finder or plan.ner_model) if plan.mask and plan.ner_model else None
         self.wanted = wanted
         self.conversations: OrderedDict[str, Numbers] = OrderedDict()
 

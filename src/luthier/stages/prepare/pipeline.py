@@ -38,7 +38,7 @@ class Preparation:
         self.job, self.emit, self.out, self.scratch = job, emit, out, scratch
         self.plan = job.plan
         self.task = registry.get("tasks", job.plan.task)
-        self.masker = Masker(job.plan.prepare)
+        self.masker = Masker(job.plan.prepare, job.inputs.get("finder", ""))
         self.sources = find_sources(job.plan.data)
         self.titles = [source.title for source in self.sources]
         self.findings: list[Finding] = []
