@@ -4,6 +4,7 @@ import pytest
 
 from luthier.core import registry
 from luthier.core.plan import TrainPlan
+from luthier.methods._shape import shape
 
 MINILM = {
     "hidden_size": 384,
@@ -33,3 +34,23 @@ def test_less_is_trained_by_the_cheaper_methods() -> None:
 @pytest.mark.parametrize("effort", ["quick", "standard", "best"])
 def test_defaults_are_fields_of_the_plan(name: str, effort: str) -> None:
     TrainPlan(method=name, **registry.get("methods", name).defaults(effort))
+
+
+def test_a_decoder_counts_its_shared_keys_its_gate_and_its_output_layer() -> None:
+    llama = {
+        "architectures": ["LlamaForCausalLM"],
+        "hidden_size": 384,
+        "intermediate_size": 1024,
+        "num_hidden_layers": 8,
+        "num_attention_heads": 6,
+        "num_key_value_heads": 2,
+        "hidden_act": "silu",
+        "vocab_size": 8192,
+    }
+    form = shape(llama)
+    assert form.layer_parameters == 393_216 + 1_179_648
+    assert form.parameters == 15_735_168 - (2 * 8 + 1) * 384
+    assert form.forward_flop(0) == 2 * form.parameters
+    assert shape(llama | {"architectures": ["BertModel"], "hidden_act": "gelu", "num_key_value_heads": None}).forward_flop(0) == 2 * 8 * (
+        4 * 384**2 + 2 * 384 * 1024
+    )

@@ -10,23 +10,34 @@ BYTES = 4
 
 
 class Shape(NamedTuple):
-    """Sizes of a transformer: ``hidden`` width, ``inner`` width of the feed-forward part, ``layers``, ``words`` in the vocabulary."""
+    """Sizes of a transformer: ``hidden`` width, ``inner`` width of the feed-forward part, ``layers``, ``words`` in the vocabulary.
+
+    ``key_share``: width of keys over that of queries (grouped-query attention); ``gated``: three feed-forward matrices instead of two;
+    ``decoder``: every token's state is taken to a chance for every word.
+    """
 
     hidden: int
     inner: int
     layers: int
     words: int
     parameters: int
+    key_share: float = 1.0
+    gated: bool = False
+    decoder: bool = False
 
     @property
     def layer_parameters(self) -> int:
-        """Matrix parameters of one layer: four H x H projections and two H x inner ones."""
-        return 4 * self.hidden**2 + 2 * self.hidden * self.inner
+        """Matrix parameters of one layer: H x H projections (of keys and values narrower where heads share them) and H x inner ones."""
+        return round((2 + 2 * self.key_share) * self.hidden**2) + (3 if self.gated else 2) * self.hidden * self.inner
 
     @property
     def embedding_parameters(self) -> int:
         """Word vectors."""
         return self.words * self.hidden
+
+    def forward_flop(self, tokens: int) -> float:
+        """FLOP of the whole network, forward, for one token of a text of ``tokens``: the layers, and a decoder's output layer."""
+        return self.layers * self.layer_flop(tokens) + (2.0 * self.words * self.hidden if self.decoder else 0.0)
 
     def layer_flop(self, tokens: int) -> float:
         """FLOP of one layer, forward, for one token of a sentence of ``tokens``: 2 per matrix parameter, and attention."""
@@ -40,6 +51,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "words": ("vocab_size", "vocabulary", "words"),
 }
 
+_HEADS, _KEY_HEADS = ("num_attention_heads", "heads", "n_head"), ("num_key_value_heads", "key_heads")
+
 
 def shape(card: Mapping[str, Any]) -> Shape:
     """The sizes in a card (its own fields or those under ``shape``/``config``); what is missing is guessed from ``parameters``, or is
@@ -51,9 +64,24 @@ def shape(card: Mapping[str, Any]) -> Shape:
 
     hidden, layers, words = find("hidden", 768), find("layers", 12), find("words", 30522)
     inner = find("inner", 4 * hidden)
-    counted = layers * (4 * hidden**2 + 2 * hidden * inner) + words * hidden
+    form = Shape(hidden, inner, layers, words, 0, _key_share(facts), _gated(facts), _decoder(facts))
     given = facts.get("parameters")
-    return Shape(hidden, inner, layers, words, int(given) if isinstance(given, int | float) and given else counted)
+    return form._replace(
+        parameters=int(given) if isinstance(given, int | float) and given else layers * form.layer_parameters + form.embedding_parameters
+    )
+
+
+def _key_share(facts: Mapping[str, Any]) -> float:
+    heads, keys = (next((facts[name] for name in names if facts.get(name)), 0) for names in (_HEADS, _KEY_HEADS))
+    return float(keys) / float(heads) if heads and keys else 1.0
+
+
+def _gated(facts: Mapping[str, Any]) -> bool:
+    return bool(facts.get("gated")) or facts.get("hidden_act") == "silu" or str(facts.get("model_type", "")).startswith("gemma")
+
+
+def _decoder(facts: Mapping[str, Any]) -> bool:
+    return facts.get("architecture") == "decoder" or any("CausalLM" in one or "LMHead" in one for one in facts.get("architectures") or ())
 
 
 def activation_bytes(form: Shape, layers: int, tokens_per_batch: int) -> float:

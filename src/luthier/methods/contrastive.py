@@ -100,7 +100,7 @@ class Contrastive:
         """Forward and backward through every layer: three times the forward FLOP."""
         form = shape(card)
         tokens = int(card.get("tokens") or 16)
-        flop = 3.0 * form.layers * form.layer_flop(tokens)
+        flop = 3.0 * form.forward_flop(tokens)
         return Footprint(form.parameters, flop, 0.0, training_bytes(form, form.parameters, form.layers, tokens_per_batch))
 
 

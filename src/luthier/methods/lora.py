@@ -80,7 +80,7 @@ class Lora:
         form = shape(card)
         tokens = int(card.get("tokens") or 16)
         trained = form.layers * len(plan.lora_targets) * 2 * plan.lora_rank * form.hidden
-        flop = 2.0 * form.layers * form.layer_flop(tokens) + 6.0 * trained
+        flop = 2.0 * form.forward_flop(tokens) + 6.0 * trained
         return Footprint(trained, flop, 0.0, training_bytes(form, trained, form.layers, tokens_per_batch))
 
 
