@@ -12,7 +12,7 @@ from luthier.catalog import cards, made
 from luthier.core import registry
 from luthier.core.errors import InputError, NotPossible, SpecError, UnknownName
 from luthier.core.plan import Plan
-from luthier.core.ports import scores_of
+from luthier.core.ports import exported, scores_of
 from luthier.core.spec import SECTIONS, Spec
 from luthier.stages.evaluate.gate import score_meant
 
@@ -78,6 +78,8 @@ def _checked(plan: Plan, check_memory: bool) -> Plan:
     _known("formats", "data.format", plan.data.format)
     if plan.deploy.endpoint:
         check_name(plan.deploy.endpoint)
+        if not exported(registry.get("tasks", plan.task)):
+            raise SpecError("deploy.endpoint", f"a model of {plan.task} is a base to tune and is not served", "leave it out")
     for baseline in plan.evaluate.baselines:
         _known("baselines", "evaluate.baselines", baseline)
     for runtime in plan.export.runtimes:

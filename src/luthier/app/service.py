@@ -18,7 +18,8 @@ from luthier.app.leases import Leases
 from luthier.app.planning import make_plan
 from luthier.app.runs import Runner, run_id
 from luthier.catalog import cards
-from luthier.core.errors import Conflict, GateRefused, Stopped, UnknownName
+from luthier.core import registry
+from luthier.core.errors import Conflict, GateRefused, NotPossible, Stopped, UnknownName
 from luthier.core.events import (
     EndpointDeployed,
     EndpointRemoved,
@@ -29,6 +30,7 @@ from luthier.core.events import (
     StageProgressed,
 )
 from luthier.core.plan import Plan
+from luthier.core.ports import exported
 from luthier.core.spec import Spec
 from luthier.core.types import Artifact
 from luthier.store import files
@@ -49,13 +51,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class RunResult:
-    """What a whole run made."""
+    """What a whole run made; no export for a task whose models are bases to tune."""
 
     run: str
     dataset: Artifact
     model: Artifact
     evaluation: Artifact
-    export: Artifact
+    export: Artifact | None
     endpoint: EndpointInfo | None = None
     seconds: float = 0.0
     report: str = ""
@@ -173,9 +175,9 @@ class Service:
             dataset = self.prepare(plan, run)
             model = self.train(plan, dataset, run)
             evaluation = self.evaluate(plan, model, run)
-            export = self.export(plan, evaluation, run)
+            export = self.export(plan, evaluation, run) if exported(registry.get("tasks", plan.task)) else None
             result = RunResult(run, dataset, model, evaluation, export, report=str(Path(evaluation.path) / "report.html"))
-            if plan.deploy.endpoint:
+            if plan.deploy.endpoint and export:
                 result.endpoint = self.deploy(export, plan.deploy.endpoint, force=plan.deploy.force)
             result.seconds = time.time() - start
         return result
@@ -258,7 +260,10 @@ class Service:
         return self._runner.stage("evaluate", plan, run or run_id(plan), {"dataset": self._dataset(model), "model": model}, others)
 
     def export(self, plan: Plan, evaluation: Artifact, run: str = "") -> Artifact:
-        """An export of an evaluated model."""
+        """An export of an evaluated model; raises ``NotPossible`` for a task whose models are bases to tune."""
+        if not exported(registry.get("tasks", plan.task)):
+            reason = f"a model of {plan.task} is a base to tune and has no graph that serves"
+            raise NotPossible(reason, "name its folder as the model of a task")
         artifacts = self.workspace.artifacts
         model = next(a for a in artifacts.lineage(evaluation.id) if a.kind == "model")
         parents = {"dataset": self._dataset(model), "model": model, "evaluation": evaluation}

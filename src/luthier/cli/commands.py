@@ -65,7 +65,7 @@ def run(
     result = service.run(plan)
     answers = _ask(service, plan.deploy.endpoint, plan.ask) if result.endpoint and plan.ask else []
     if as_json:
-        made = {kind: getattr(result, kind).id for kind in ("dataset", "model", "evaluation", "export")}
+        made = {kind: made.id for kind in ("dataset", "model", "evaluation", "export") if (made := getattr(result, kind))}
         show.as_json({"run": result.run, **made, "answers": answers, "report": result.report, "seconds": result.seconds}, line=True)
         return
     for text, answer in zip(plan.ask, answers, strict=False):

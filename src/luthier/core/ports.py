@@ -37,7 +37,7 @@ class Task(Protocol):
     """What differs by task. ``encode`` and ``decode`` use numpy and ``tokenizers`` only and exist once, for every stage and for serving.
 
     A target is a label, a list of labels, or a record (``names_in``). A task may have more than this, which the functions below ask for:
-    ``carried`` and ``pools`` (attributes), ``fitted``, ``calibrate``, ``with_edits`` and ``as_written`` (methods).
+    ``carried``, ``pools`` and ``exported`` (attributes), ``fitted``, ``calibrate``, ``with_edits`` and ``as_written`` (methods).
     """
 
     name: str
@@ -106,6 +106,11 @@ class Task(Protocol):
 def carried_of(task: Task) -> tuple[str, ...]:
     """``carried``: the names of an item's arrays that ``decode`` needs beside the graph's outputs (where each token stands in the text)."""
     return tuple(getattr(task, "carried", ()))
+
+
+def exported(task: Task) -> bool:
+    """``exported``: whether the task's models become graphs that serve; those of a task without are bases to tune."""
+    return bool(getattr(task, "exported", True))
 
 
 def pooled_at(task: Task, cut: int, depth: int) -> bool:

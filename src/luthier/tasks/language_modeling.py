@@ -29,6 +29,7 @@ class LanguageModeling:
     baselines: tuple[str, ...] = ()
     architectures = ("decoder",)
     carried = ("bytes",)
+    exported = False
 
     def example(self, row: Mapping[str, Any], place: Place) -> Example:
         """The text; the target names the input that is to be predicted. Other columns are kept for slices (``source`` ...)."""
