@@ -212,8 +212,9 @@ class _Trial:
         sizes = np.array([self.positions(items) for items in self.samples], dtype=float)
         self._step(self.middle, precision)
         tries = 5 if self.pooled else 2
+        warm = self.device != "cpu"  # a GPU's first batch of a shape asks for memory, which later ones find there
         times = np.array(
-            [_median(lambda items=items: self._step(items, precision), tries, self.device, warm=False) for items in self.samples]  # type: ignore[misc]
+            [_median(lambda items=items: self._step(items, precision), tries, self.device, warm=warm) for items in self.samples]  # type: ignore[misc]
         )
         if sizes.max() > 1.5 * sizes.min():
             slope, start = np.polyfit(sizes, times, 1, w=np.sqrt(sizes))
