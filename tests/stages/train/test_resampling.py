@@ -65,7 +65,7 @@ def test_what_has_no_class_is_refused() -> None:
 
 
 def test_a_task_may_say_what_an_items_class_is() -> None:
-    task: Any = SimpleNamespace(name="spans", stratum_of=lambda item, schema: int(item["intent"]))
+    task: Any = SimpleNamespace(name="spans", class_of=lambda item, schema: int(item["intent"]))
     made = resampling(task, [{"intent": 1}, {"intent": 0}], {}, TrainPlan(resampling="square-root"), 1)
     assert made is not None
     assert made.strata.tolist() == [1, 0]

@@ -33,7 +33,9 @@ BF16_GAIN = 1.15
 INT8_GAIN = 1.1
 SAMPLES = 4
 FEATURE_TOKENS = 1024
-VERSION = 1
+LONG_LOAD_S = 20.0
+"""A model that takes longer to load is not loaded twice to measure it."""
+VERSION = 2
 """Of what is measured and how; a choice that another version left in the cache is not used."""
 
 
@@ -106,7 +108,7 @@ def measure(request: FitRequest, folder: Path) -> Machine:
     device = plan.device if plan.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     start = time.perf_counter()
     trial = _Trial(request, device)
-    load_s = time.perf_counter() - start
+    load_s = _load_again_s(trial.request, time.perf_counter() - start)
     threads = plan.threads or _best_threads(trial)
     torch.set_num_threads(threads)
     precision = plan.precision if plan.precision != "auto" else _best_precision(trial, device)
@@ -125,6 +127,15 @@ def measure(request: FitRequest, folder: Path) -> Machine:
         write_bytes_s=_write_speed(folder),
         load_s=load_s,
     )
+
+
+def _load_again_s(request: FitRequest, first_s: float) -> float:
+    """Seconds of loading the model once more: the first time the libraries were loaded too. Of a large model these are a small part."""
+    if first_s > LONG_LOAD_S:
+        return first_s
+    start = time.perf_counter()
+    prepare_model(request)
+    return time.perf_counter() - start
 
 
 def _best_threads(trial: _Trial) -> int:

@@ -49,12 +49,11 @@ def resampling(task: Task, items: Sequence[Item], schema: Schema, plan: TrainPla
 def strata(task: Task, items: Sequence[Item], schema: Schema, asked: str) -> Any:
     """[items] int64: the class of each; of several labels the rarest that it has (none: a class of its own).
 
-    A task whose items hold their class elsewhere than in ``labels`` says it by ``stratum_of(item, schema) -> int``. Raises ``NotPossible``
-    for items without a class; ``asked`` is the setting that needs them.
+    A task whose items hold their class elsewhere than in ``labels`` says it by ``class_of(item, schema)``: a number, or [classes] 0 or 1.
+    Raises ``NotPossible`` for items without a class; ``asked`` is the setting that needs them.
     """
-    if hasattr(task, "stratum_of"):
-        return np.array([task.stratum_of(item, schema) for item in items], dtype=np.int64)
-    found = [item.get("labels") for item in items]
+    own = getattr(task, "class_of", None)
+    found = [np.asarray(own(item, schema)) if own else item.get("labels") for item in items]
     if any(one is None or one.shape not in ((), (len(schema.get("labels", ())),)) for one in found):
         raise NotPossible(f"{asked}: the rows of {task.name} have no class", "leave it at its default")
     labels: Any = np.stack(found)  # type: ignore[arg-type]
