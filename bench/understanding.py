@@ -113,7 +113,7 @@ def tried(task: Any, name: str, args: argparse.Namespace, seed: int, work: Path)
     trained = scores(Judged(parts["test"], said, outputs, setting.schema, calibration), *METRICS)
     small = scores(answered(setting, folder, "onnx-int8", parts["test"], calibration), *METRICS)
     row = {"data": name, "seed": seed, "train": len(parts["train"]), "s": seconds}
-    row |= {one: 100 * trained.get(one, float("nan")) for one in SHOWN}
+    row |= {one: 100 * trained[one] for one in SHOWN if one in trained}
     row |= {"int8 joint": 100 * small["joint_accuracy"], "int8 ms": _milliseconds(folder, [one.inputs["text"] for one in bare[:100]])}
     if name == "questions":
         row |= {"three": float(_three(folder)), "three ms": _milliseconds(folder, [QUESTION] * 50)}
