@@ -54,6 +54,12 @@ def test_a_comment_gives_the_intents(tmp_path: Path) -> None:
     assert "intents" not in second.values
 
 
+def test_a_first_word_that_begins_with_a_number_sign_is_no_comment(tmp_path: Path) -> None:
+    one, two, three = _rows(tmp_path, "#Berlin B-LOC\nis O\n\n# O\n5 O\n\n# a text of O\n#refund NN O\n")
+    assert _spans(one) == [("#Berlin", "LOC")]
+    assert [row.values["text"] for row in (one, two, three)] == ["#Berlin is", "# 5", "#refund"]
+
+
 def test_a_line_without_a_tag(tmp_path: Path) -> None:
     bad, good = _rows(tmp_path, "hello O\nthere\n\nPeter B-PER\n")
     assert isinstance(bad, BadRow)

@@ -54,6 +54,30 @@ def test_label_studio_gets_every_row_and_every_author(tmp_path: Path) -> None:
     assert found[2]["predictions"][0]["score"] == 0.7
 
 
+def test_the_newest_annotation_in_label_studio_is_what_is_agreed_upon(tmp_path: Path) -> None:
+    """Which is what prepare takes: a settled label, or that of most, whoever spoke last."""
+    said = {
+        who: Entry(at, "1", who, float(at), "correct", value) for at, (who, value) in enumerate([("a", "x"), ("b", "x"), ("c", "y")], 1)
+    }
+    rows = [
+        Labelled("1", "most", {"text": "another column"}, "x", True, said),
+        Labelled("2", "settled", {}, "z", True, said),
+        Labelled("3", "newest", {}, "y", True, said),
+        Labelled("4", "disputed", {}, None, False, said),
+    ]
+    path = tmp_path / "tasks.json"
+    path.write_text(written("label-studio", "label", rows), encoding="utf-8")
+    found = [row.values for row in registry.get("formats", "label-studio").rows(path)]
+    assert [(one["text"], one["label"]) for one in found] == [("most", "x"), ("settled", "z"), ("newest", "y"), ("disputed", "y")]
+    assert [len(said_of(task)) for task, _ in tasks(path)] == [4, 4, 3, 3]
+
+
+def test_a_label_that_no_tag_can_hold_is_refused() -> None:
+    spans = [{"start": 0, "end": 1, "label": "order number"}]
+    with pytest.raises(InputError, match="'order number' holds a space"):
+        written("conll", "spans", [Labelled("1", "a", {}, spans, True)])
+
+
 def test_spans_in_label_studio_and_conll() -> None:
     spans = [{"start": 8, "end": 16, "label": "city"}]
     row = Labelled("1", "fly to (New York)", {}, spans, True, {"ann": Entry(1, "1", "ann", 0.0, "correct", spans)})

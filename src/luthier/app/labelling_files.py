@@ -58,11 +58,11 @@ def _of_tasks(kind: Kind, source: Source, refuse: Refuse) -> Iterator[dict[str, 
 
 
 def _value(kind: Kind, said: label_studio.Annotation) -> Any:
-    """What an annotation says of this kind (``None``: nothing)."""
+    """What an annotation says of this kind (``None``: nothing; an empty one: none of them)."""
     if kind == "spans":
-        return said.spans
+        return [] if said.empty else said.spans
     if kind == "labels":
-        return said.choices
+        return [] if said.empty else said.choices
     return said.choices[0] if said.choices else None
 
 

@@ -69,7 +69,7 @@ class _Held:
         cells = line.strip().split(delimiter or None)
         if not cells or cells[0] == DOCUMENT:
             return not (self.words or self.wrong)
-        if cells[0].startswith("#") and not self.words:
+        if cells[0].startswith("#") and not self.words and not _tagged(cells):
             name, sign, rest = line.strip().lstrip("# ").partition(":")
             if sign and name.strip() == "intents":
                 self.intents = [one.strip() for one in rest.split(",") if one.strip()]
@@ -92,6 +92,11 @@ class _Held:
         places = [(end - len(word), end) for word, end in zip(self.words, ends, strict=True)]
         values: dict[str, Any] = {"text": " ".join(self.words), "entities": tags.entities_of(tags.runs_of(self.tags), places)}
         return Row(self.line, values | ({} if self.intents is None else {"intents": self.intents}), at_bytes)
+
+
+def _tagged(cells: list[str]) -> bool:
+    """Whether a line that begins with # is a word and its tag (``#refund O``, ``# O``) and no comment."""
+    return len(cells) > 1 and TAG.fullmatch(cells[-1]) is not None and (cells[0] != "#" or len(cells) <= 4) and "intents:" not in cells[:2]
 
 
 def _ends(words: list[str]) -> list[int]:

@@ -21,18 +21,20 @@ _REMEDY = 'export as "JSON" in Label Studio: [{"data": {"text": "..."}, "annotat
 class Annotation(NamedTuple):
     """What one person (or, in ``predictions``, a model) said of a task. ``choices`` or ``spans`` is ``None`` where there is no such result.
 
-    ``at``: seconds since 1970, 0 where it is not said. ``spans``: ``{"start", "end", "label"}``.
+    ``at``: seconds since 1970, 0 where it is not said. ``spans``: ``{"start", "end", "label"}``. ``empty``: it was submitted without any
+    result, which says that there is none.
     """
 
     author: str
     at: float
     choices: list[str] | None
     spans: list[dict[str, Any]] | None
+    empty: bool = False
 
 
-def text_of(task: Mapping[str, Any]) -> str:
+def text_of(task: Any) -> str:
     """The text of a task: ``data.text``, else the first text in ``data``; raises ``RowError``."""
-    data = task.get("data")
+    data = task.get("data") if isinstance(task, Mapping) else None
     if not isinstance(data, Mapping):
         raise RowError("data", "is missing", _REMEDY)
     texts = [data["text"]] if isinstance(data.get("text"), str) else [value for value in data.values() if isinstance(value, str)]
@@ -52,11 +54,11 @@ def said_of(task: Mapping[str, Any], field: str = "annotations") -> list[Annotat
         if not isinstance(one, Mapping) or not isinstance(one.get("result", []), list):
             raise RowError(place, "has no list of results", _REMEDY)
         if not one.get("was_cancelled"):
-            found.append(_annotation(one, place))
+            found.append(_annotation(one, place, text_of(task)))
     return sorted(found, key=lambda annotation: annotation.at)
 
 
-def _annotation(one: Mapping[str, Any], place: str) -> Annotation:
+def _annotation(one: Mapping[str, Any], place: str, text: str) -> Annotation:
     choices: list[str] | None = None
     spans: list[dict[str, Any]] | None = None
     for number, result in enumerate(one.get("result", [])):
@@ -69,8 +71,20 @@ def _annotation(one: Mapping[str, Any], place: str) -> Annotation:
             start, end = value.get("start"), value.get("end")
             if not (isinstance(start, int) and isinstance(end, int)):
                 raise RowError(f"{place}.result[{number}].value", "has no start and end in characters", "label plain text, not HTML")
+            start, end = _characters(text, start, end, value.get("text"))
             spans = [*(spans or []), *({"start": start, "end": end, "label": str(label)} for label in value["labels"][:1])]
-    return Annotation(_author(one), _when(one), choices, spans)
+    return Annotation(_author(one), _when(one), choices, spans, not one.get("result"))
+
+
+def _characters(text: str, start: int, end: int, marked: Any) -> tuple[int, int]:
+    """The place in characters. Label Studio before 1.4 counts UTF-16 units, two for an emoji: the marked words, which stand beside the
+    place, tell (github.com/HumanSignal/label-studio/issues/1347).
+    """
+    if not isinstance(marked, str) or text[start:end] == marked or not 0 <= start < end:
+        return start, end
+    units = text.encode("utf-16-le", "surrogatepass")
+    before, inside = (units[2 * one : 2 * other].decode("utf-16-le", "replace") for one, other in ((0, start), (start, end)))
+    return (len(before), len(before) + len(inside)) if inside == marked else (start, end)
 
 
 def _author(one: Mapping[str, Any]) -> str:
@@ -93,25 +107,25 @@ def tasks(path: Path, encoding: str = "") -> Iterator[tuple[Any, int]]:
         decoder, buffer, done, block = json.JSONDecoder(), opened.text.read(BLOCK).lstrip("\ufeff \t\r\n"), False, BLOCK
         if not buffer.startswith("["):
             raise InputError(f"{path}: not an array of tasks", _REMEDY)
-        buffer = buffer[1:]
+        at = 1
         while True:
-            buffer = buffer[_SPACE.match(buffer).end() :]  # type: ignore[union-attr]
-            if buffer.startswith("]"):
+            at = _SPACE.match(buffer, at).end()  # type: ignore[union-attr]
+            if buffer.startswith("]", at):
                 return
             try:
-                if not buffer:
+                if at == len(buffer):
                     raise ValueError
-                value, end = decoder.raw_decode(buffer)
+                value, end = decoder.raw_decode(buffer, at)
                 if end == len(buffer) and not done:
                     raise ValueError  # a number could go on
             except (ValueError, RecursionError) as error:
                 more = "" if done else opened.text.read(block)
-                done, block = not more, block * 2
+                done, block, buffer, at = not more, block * 2, buffer[at:], 0
                 if done or len(buffer) > _text.LONGEST_LINE or isinstance(error, RecursionError):
                     raise InputError(f"{path}: the array of tasks is torn or not JSON near {buffer[:40]!r}", _REMEDY) from None
                 buffer += more
                 continue
-            buffer, block = buffer[end:], BLOCK
+            at, block = end, BLOCK
             yield value, opened.raw.tell()
 
 
@@ -149,7 +163,7 @@ def values(task: Any) -> dict[str, Any]:
     row["text"] = text
     if said and (choices := said[-1].choices) is not None:
         row["label"] = choices[0] if len(choices) == 1 else choices
-    if said and (spans := said[-1].spans) is not None:
+    if said and (spans := [] if said[-1].empty else said[-1].spans) is not None:
         row["entities"] = spans
     return row
 

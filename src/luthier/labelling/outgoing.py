@@ -21,6 +21,9 @@ Form: TypeAlias = Literal["jsonl", "csv", "label-studio", "conll"]
 FORMS: tuple[Form, ...] = get_args(Form)
 ENDINGS: dict[Form, str] = {"jsonl": ".jsonl", "csv": ".csv", "label-studio": ".json", "conll": ".conll"}
 
+AGREED = "luthier"
+"""Whose annotation says, in Label Studio's form, what was settled or what most say."""
+
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 
@@ -59,6 +62,9 @@ def written(form: Form, kind: Kind, rows: Sequence[Labelled]) -> str:
 
 def _conll(row: Labelled) -> str:
     """A word and its tag a line; an empty line stands between messages."""
+    for span in row.value:
+        if len(str(span["label"]).split()) > 1:
+            raise InputError(f"label: {span['label']!r} holds a space, which no tag of CoNLL can", "export as jsonl, csv or label-studio")
     return "".join(f"{word}\t{tag}\n" for word, tag in bio(row.text, row.value))
 
 
@@ -91,12 +97,15 @@ def bio(text: str, spans: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, st
 
 
 def label_studio(kind: Kind, rows: Iterable[Labelled]) -> Iterator[dict[str, Any]]:
-    """Tasks as Label Studio imports them. What is agreed upon stands last, as ``luthier``'s, where it is nobody's own label."""
+    """Tasks as Label Studio imports them. What is agreed upon stands last, as ``luthier``'s, where the newest label is another."""
     for number, row in enumerate(rows, 1):
-        said = [_annotation(kind, row.text, author, entry.value, entry.at) for author, entry in row.said.items()]
+        entries = sorted(row.said.items(), key=lambda one: one[1].at)
+        said = [_annotation(kind, row.text, author, entry.value, entry.at) for author, entry in entries]
+        if row.has_value and not (entries and entries[-1][1].value == row.value):
+            said.append(_annotation(kind, row.text, AGREED, row.value, max((entry.at for _, entry in entries), default=0.0) + 1.0))
         guessed = {"model_version": str(row.predicted.get("by", "")), "score": row.predicted.get("confidence")}
         predictions = [guessed | {"result": _results(kind, row.text, row.predicted["value"])}] if row.predicted else []
-        yield {"id": number, "data": {"text": row.text} | row.columns, "annotations": said, "predictions": predictions}
+        yield {"id": number, "data": row.columns | {"text": row.text}, "annotations": said, "predictions": predictions}
 
 
 def _annotation(kind: Kind, text: str, author: str, value: Value, at: float) -> dict[str, Any]:
