@@ -14,6 +14,7 @@ from luthier.app.labellings import Labellings
 from luthier.app.service import Service
 from luthier.core.errors import Conflict, InputError, UnknownName
 from luthier.core.spec import make_spec
+from luthier.formats import label_studio
 from luthier.store.datasets import count_splits, read_split
 from luthier.testing import made
 from worded import without_encoder
@@ -175,6 +176,49 @@ def test_rows_come_once_with_the_labels_of_others(service: Service) -> None:
     assert desk.get("mail")["labels"] == ["x", "y"]
 
 
+def test_a_label_that_was_corrected_here_does_not_come_back_from_a_file(desk: Labellings) -> None:
+    """From the same file of labels, which has no times, or from Label Studio's, which keeps milliseconds of them."""
+    (one,) = desk.next("mail", "ann", 1)
+    desk.add("mail", [{"text": one.text, "label": "refund"}], "ann")
+    exported = json.loads(desk.export("mail", "label-studio")[1])
+    annotations = [
+        {"author": "ann", "at": round(label_studio.said_of(task)[0].at, 3), "value": "refund"} for task in exported if task["annotations"]
+    ]
+    desk.say("mail", "ann", [{"row": one.row, "value": "parcel"}])
+    assert desk.add("mail", [{"text": one.text, "label": "refund"}], "ann")["labels"] == 0
+    assert desk.add("mail", [{"text": one.text, "annotations": annotations}])["labels"] == 0
+    old = [{"author": "ann", "at": 5.0, "value": "account"}]
+    assert desk.add("mail", [{"text": one.text, "annotations": old}])["labels"] == 0, "older than what stands"
+    assert json.loads(desk.export("mail")[1])["label"] == "parcel"
+    desk.undo("mail", "ann")
+    assert json.loads(desk.export("mail")[1])["label"] == "refund"
+
+
+def test_the_newest_of_an_author_stands_in_whatever_order_they_come(desk: Labellings) -> None:
+    said = [{"author": "eve", "at": at, "value": value} for at, value in ((30.0, "refund"), (20.0, "parcel"), (10.0, "refund"))]
+    assert desk.add("mail", [{"text": "new", "annotations": said}])["labels"] == 3
+    assert json.loads(desk.export("mail")[1])["label"] == "refund"
+
+
+def test_what_is_said_to_have_been_shown_is_kept_in_one_form(desk: Labellings) -> None:
+    (one,) = desk.next("mail", "ann", 1)
+    shown = {"value": "refund", "confidence": float("nan"), "by": "me", "more": [1]}
+    desk.say("mail", "ann", [{"row": one.row, "value": "refund", "suggested": shown}])
+    assert desk.history("mail")["data"][0]["suggested"] == {"value": "refund", "confidence": None, "by": "me"}
+    with pytest.raises(InputError, match="not a text"):
+        desk.say("mail", "ann", [{"row": one.row, "value": "refund", "suggested": {"value": {"deep": []}}}])
+
+
+def test_nothing_was_shown_of_a_row_that_became_everybodys(desk: Labellings) -> None:
+    label(desk, "ann", 30)
+    assert desk.next("mail", "ann", 1)[0].suggestion is not None
+    desk.share("mail", 60)
+    (one,) = desk.next("mail", "ann", 1)
+    desk.say("mail", "ann", [{"row": one.row, "value": right(one.text)}])
+    entry = desk.history("mail")["data"][0]
+    assert (entry["verb"], entry["suggested"]) == ("correct", {})
+
+
 def test_personal_data_is_masked_unless_spans_are_labelled(service: Service) -> None:
     desk, text = service.labellings, "write to jane.doe@example.com"
     for kind in ("label", "spans"):
@@ -246,9 +290,14 @@ def test_names_encoders_and_kinds_are_checked(desk: Labellings) -> None:
 
 def test_a_deleted_one_leaves_nothing(desk: Labellings, service: Service) -> None:
     label(desk, "ann", 3)
-    assert list((service.workspace.cache / "labelling").glob("mail-*"))
+    desk.create("mail-2", labels=LABELS)
+    desk.add("mail-2", rows(3))
+    desk.ready("mail-2")
+    cached = service.workspace.cache / "labelling"
+    assert list((cached / "mail").glob("*"))
     desk.delete("mail")
-    assert not list((service.workspace.cache / "labelling").glob("mail-*"))
+    assert not list((cached / "mail").glob("*"))
+    assert list((cached / "mail-2").glob("*")), "another one keeps its own, whatever its name begins with"
     desk.create("mail")
     assert desk.get("mail")["progress"]["rows"] == 0
     assert desk.history("mail")["data"] == []

@@ -80,7 +80,7 @@ def test_the_time_of_reading_grows_with_the_file_alone(tmp_path: Path, monkeypat
             return super().raw_decode(s, idx)
 
     held: list[str] = [""]
-    monkeypatch.setattr(label_studio.json, "JSONDecoder", Counted)
+    monkeypatch.setattr(json, "JSONDecoder", Counted)
     assert len(list(label_studio.plugin.rows(tmp_path / "a.json"))) == 2000
     assert sum(looked) <= 2 * len(text)
 

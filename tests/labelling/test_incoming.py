@@ -20,6 +20,16 @@ def test_a_row_with_its_own_label() -> None:
     assert incoming("labels", {"text": "a", "labels": "x"}, "ann", NOW).given[0].value == ["x"]
 
 
+def test_what_no_database_keeps_is_not_kept_and_blank_cells_are_no_labels() -> None:
+    found = incoming("label", {"text": "a", "label": "  ", "columns": {"b\0": "c\ud83d"}, "source": "d\0.csv:1"}, "ann", NOW)
+    assert found == ("a", {"b\ufffd": "c\ufffd"}, "d\ufffd.csv:1", [])
+
+
+def test_spans_that_are_torn_are_told() -> None:
+    with pytest.raises(RowError, match="not a list"):
+        incoming("spans", {"text": "ab", "entities": '[{"start": 0'}, "ann", NOW)
+
+
 def test_spans_keep_the_text_as_it_came() -> None:
     span = {"start": 2, "end": 4, "label": "x"}
     found = incoming("spans", {"text": "  ab ", "entities": [span]}, "ann", NOW)
@@ -44,6 +54,8 @@ def test_annotations_keep_author_and_time_of_the_past() -> None:
         ({"text": "a" * 100_001}, "text"),
         ({"text": "a", "label": {"x": 1}}, "label"),
         ({"text": "a", "annotations": ["x"]}, "annotations"),
+        ({"text": "a", "annotations": [{"author": "a\nb", "value": "x"}]}, "annotations"),
+        ({"text": "a", "label": "[" * 100_000}, "label"),
     ],
 )
 def test_what_cannot_be_used_names_its_field(row: dict[str, Any], field: str) -> None:

@@ -89,7 +89,7 @@ class Computed:
             self.problem, self._failed_at = str(error)[:300], time.monotonic()
 
     def _path(self, stamp: str) -> Path:
-        return self.service.workspace.cache / "labelling" / f"{self.labelling}-{stamp}{self.suffix}"
+        return self.service.workspace.cache / "labelling" / self.labelling / f"{stamp}{self.suffix}"
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[tuple[Path, Compute]]:

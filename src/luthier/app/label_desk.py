@@ -92,7 +92,9 @@ class Desk:
             return found
 
     def suggested(self, author: str, row: str) -> dict[str, Any]:
-        """What the author was shown for a row ({} for nothing)."""
+        """What the author was shown for a row ({} for nothing, as of rows that everybody labels)."""
+        if row in self.state.shared:
+            return {}
         return next((asked.suggestion or {} for asked in self._queues.get(author, ()) if asked.row == row), {})
 
     def _from_queue(self, author: str, free: Sequence[str], count: int) -> list[Asked]:

@@ -119,7 +119,7 @@ class Labellings:
         """Removes a labelling with everything that was said in it, and its cache."""
         self.rows.delete(name)
         self._desks.pop(name, None)
-        for path in (self.service.workspace.cache / "labelling").glob(f"{name}-*"):
+        for path in (self.service.workspace.cache / "labelling" / name).glob("*"):
             path.unlink(missing_ok=True)
 
     def _desk(self, name: str) -> Desk:
@@ -148,6 +148,8 @@ class Labellings:
                 came.append(incoming(info.kind, row, author, now))
             except RowError as error:
                 refused += 1
+                if refused > MOST_REFUSALS:
+                    continue
                 refusals.append({"row": number, "field": error.field, "reason": error.reason, "remedy": error.remedy})
         messages = [_message(info, one) for one in came]
         known = self.rows.marks(name).messages
@@ -159,22 +161,10 @@ class Labellings:
             for message, one in zip(messages, came, strict=True)
             for given in one.given
         ]
-        fresh = self._unsaid(name, entries)
+        fresh = self._desk(name).state.unsaid(entries, now) if entries else []
         self.rows.append(name, fresh)
         counts = {"added": added, "known": len(messages) - added, "labels": len(fresh), "refused": refused}
-        return counts | {"refusals": refusals[:MOST_REFUSALS]}
-
-    def _unsaid(self, name: str, entries: Sequence[Entry]) -> Sequence[Entry]:
-        """Those that say something new: the same file twice adds nothing, and what a person corrected here stays."""
-        state = self._desk(name).state
-        said = {(entry.row, entry.author, entry.at) for entry in state.entries}
-        found: dict[Any, Entry] = {}
-        for entry in entries:
-            before = state.by_row.get(entry.row, {}).get(entry.author)
-            if (entry.row, entry.author, entry.at) in said or (before is not None and same(before.value, entry.value)):
-                continue
-            found[entry.row, entry.author, str(entry.value)] = entry
-        return list(found.values())
+        return counts | {"refusals": refusals}
 
     def ready(self, name: str, tell: Tell = lambda done, of: None) -> None:
         """Makes vectors (and the model's answers) now, instead of in the background."""
@@ -208,7 +198,7 @@ class Labellings:
             raise InputError(f"verb: {verb!r:.80} is none", "accept, correct, skip or settle; undo has an address of its own")
         if verb == "skip":
             return Entry(0, row, author, at, "skip")
-        shown = dict(said.get("suggested") or desk.suggested(author, row))
+        shown = _shown(desk, author, row, said.get("suggested"))
         value = said.get("value")
         if value is None and verb == "accept":
             value = shown.get("value")
@@ -309,6 +299,16 @@ class Labellings:
         if not text:
             raise InputError(f"{name}: nothing is labelled yet", f"luthier label run {name}")
         return text
+
+
+def _shown(desk: Desk, author: str, row: str, given: Any) -> Record:
+    """The suggestion that the author saw, in its one form ({}: none); raises ``InputError`` for a value that could not be suggested."""
+    said = given or desk.suggested(author, row)
+    if not isinstance(said, Mapping) or said.get("value") is None:
+        return {}
+    value, sure = checked(desk.info.kind, said["value"], desk.messages[row].text, (), new=True), said.get("confidence")
+    known = isinstance(sure, int | float) and 0 <= sure <= 1
+    return {"value": value, "confidence": sure if known else None, "by": str(said.get("by", ""))[:200]}
 
 
 def _message(info: LabellingInfo, one: Incoming) -> Message:

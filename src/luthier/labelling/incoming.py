@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -60,19 +61,21 @@ def incoming(kind: Kind, row: Mapping[str, Any], author: str, now: float) -> Inc
     said = [*(row.get("annotations") or ()), *_own(kind, row)]
     given = [_given(kind, one, text, author, now) for one in said]
     columns = row.get("columns") or {}
-    return Incoming(text, {str(name): _plain(value) for name, value in columns.items()}, str(row.get("source") or ""), given)
+    return Incoming(text, plain(columns), _writable(str(row.get("source") or "")), given)
 
 
 def _own(kind: Kind, row: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The label that the row itself carries; an empty cell is none."""
     names = ("entities", "spans") if kind == "spans" else ("label", "labels")
-    value = next((row[name] for name in names if row.get(name) not in (None, "") and row[name] == row[name]), None)
+    value = next((row[name] for name in names if not _empty(row.get(name))), None)
     if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
+        with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(value)
-        except ValueError:
-            value = value if kind != "spans" else None
     return [] if value is None else [{"value": value}]
+
+
+def _empty(value: Any) -> bool:
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
 
 
 def _given(kind: Kind, one: Any, text: str, author: str, now: float) -> Given:
@@ -89,7 +92,15 @@ def _given(kind: Kind, one: Any, text: str, author: str, now: float) -> Given:
         raise
     except InputError as error:
         raise RowError("label" if kind != "spans" else "entities", error.message, error.hint) from None
-    return Given(author_of(one.get("author") or author), float(at) if known else now, made)  # type: ignore[arg-type]
+    return Given(_author(one.get("author"), author), float(at) if known else now, made)  # type: ignore[arg-type]
+
+
+def _author(name: Any, author: str) -> str:
+    """Whoever is named, else ``author``; a bad name refuses its row, not all of them."""
+    try:
+        return author_of(name or author)
+    except InputError as error:
+        raise RowError("annotations", error.message, error.hint) from None
 
 
 def author_of(name: Any) -> str:
@@ -99,6 +110,12 @@ def author_of(name: Any) -> str:
     return name.strip()
 
 
-def _plain(value: Any) -> Any:
-    """A cell that every database keeps."""
-    return value if isinstance(value, int | bool) or value is None else UNWRITABLE.sub("\ufffd", str(value))
+def plain(columns: Mapping[Any, Any]) -> dict[str, Any]:
+    """Columns that every database and JSON keep."""
+    return {
+        _writable(str(name)): value if isinstance(value, int) or value is None else _writable(str(value)) for name, value in columns.items()
+    }
+
+
+def _writable(text: str) -> str:
+    return UNWRITABLE.sub("\ufffd", text)

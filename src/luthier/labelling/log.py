@@ -21,6 +21,9 @@ LABELS = ("accept", "correct")
 BREAK_S = 300.0
 """A longer pause between two labels of an author is a break, and says nothing of how long a label takes."""
 
+SAME_S = 1e-3
+"""Times that are nearer than this are one time, written down and read again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -68,6 +71,30 @@ class State:
                 said = Counter(canonical_json(value) for value in self.labels(row).values())
                 if said and (most := said.most_common(1)[0])[1] * 2 > said.total():
                     found[row] = next(value for value in self.labels(row).values() if canonical_json(value) == most[0])
+        return found
+
+    def unsaid(self, entries: Iterable[Entry], now: float) -> list[Entry]:
+        """Of labels that came from elsewhere those that say something new, oldest first; those of ``now`` came without a time.
+
+        The same file twice adds nothing, and what an author said since stays: neither a label that is older than what stands, nor one
+        without a time that the author gave before, comes again.
+        """
+        entries, times = sorted(entries, key=lambda one: one.at), dict[tuple[str, str, str], list[float]]()
+        rows = {entry.row for entry in entries}
+        for one in self.entries:
+            if one.row in rows and one.verb in LABELS:
+                times.setdefault((one.row, one.author, canonical_json(one.value)), []).append(one.at)
+        stands = {(row, author): one for row in rows for author, one in self.by_row.get(row, {}).items()}
+        found = []
+        for entry in entries:
+            before = stands.get((entry.row, entry.author))
+            earlier = times.get((entry.row, entry.author, canonical_json(entry.value)), [])
+            if earlier and (entry.at == now or any(abs(at - entry.at) < SAME_S for at in earlier)):
+                continue
+            if before is not None and (entry.at < before.at or (before.verb in LABELS and before.value == entry.value)):
+                continue
+            stands[entry.row, entry.author] = entry
+            found.append(entry)
         return found
 
     @cached_property
