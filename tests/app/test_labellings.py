@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from luthier.app import label_desk
+from luthier.app.label_choice import Standing
 from luthier.app.labellings import Labellings
 from luthier.app.service import Service
 from luthier.core.errors import Conflict, InputError, UnknownName
 from luthier.core.spec import make_spec
 from luthier.formats import label_studio
+from luthier.labelling import choose
 from luthier.store.datasets import count_splits, read_split
 from luthier.testing import made
 from worded import without_encoder
@@ -128,6 +132,54 @@ def test_what_is_skipped_comes_to_another(desk: Labellings) -> None:
 def test_two_at_once_get_different_rows(desk: Labellings) -> None:
     ann, bob = ({asked.row for asked in desk.next("mail", who, 20)} for who in ("ann", "bob"))
     assert not ann & bob
+
+
+def test_a_row_is_given_once_however_many_are_asked_for(desk: Labellings) -> None:
+    for count in (2, 3, 5, 8, 60):
+        asked = [one.row for one in desk.next("mail", "ann", count)]
+        assert len(set(asked)) == len(asked) == count
+
+
+def test_two_who_label_at_the_same_time_do_each_row_once(desk: Labellings) -> None:
+    said: list[str] = []
+
+    def work(author: str) -> None:
+        while found := desk.next("mail", author, 2):
+            if len(desk._desk("mail").state.by_row) > 50:  # the last rows are given to everybody who asks
+                return
+            for one in found:
+                desk.say("mail", author, [{"row": one.row, "value": right(one.text)}])
+                said.append(one.row)
+
+    threads = [threading.Thread(target=work, args=(author,)) for author in ("ann", "bob", "eve")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(said) == len(set(said)) > 48
+    assert desk.get("mail")["progress"]["labelled"] == len(said)
+
+
+def test_nobody_waits_for_a_slow_choice(desk: Labellings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next rows are chosen ahead, in the background, while there still are some."""
+    desk.add("mail", [row | {"text": f"old {row['text']}", "label": "refund"} for row in rows(60)])
+    desk.ready("mail")
+    by, go, real = list[str](), threading.Event(), Standing.choose
+
+    def slow(self: Standing, left: Any, count: int) -> Any:
+        by.append(threading.current_thread().name)
+        assert len(by) == 1 or go.wait(30)
+        return real(self, left, count)
+
+    monkeypatch.setattr(Standing, "choose", slow)
+    monkeypatch.setattr(label_desk, "SLOW_S", -1.0)
+    first = label(desk, "ann", choose.BATCH)
+    assert by == ["MainThread", "ahead-mail"], "the second choice was begun, and nobody waits for it"
+    go.set()
+    late = label(desk, "ann", choose.BATCH)
+    assert "MainThread" not in by[1:]
+    assert len({one.row for one in [*first, *late]}) == 2 * choose.BATCH
+    assert all(one.suggestion for one in late)
 
 
 def test_shared_rows_go_to_both_without_a_suggestion_and_are_measured(desk: Labellings) -> None:

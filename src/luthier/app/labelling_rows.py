@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Engine, Table, and_, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from luthier.core.errors import Conflict, UnknownName
@@ -43,9 +43,10 @@ class Message:
 
 
 class Marks(NamedTuple):
-    """How many messages there are, and the newest label: equal marks, equal content."""
+    """How many messages there are, how many labels, and the newest label's number: equal marks, equal content."""
 
     messages: int
+    labels: int
     last: int
 
 
@@ -68,7 +69,7 @@ class LabellingRows:
         except IntegrityError:
             raise Conflict(f"there is a labelling {info.name!r} already", "take another name, or add rows to that one") from None
 
-    def list(self) -> list[LabellingInfo]:
+    def list(self) -> Sequence[LabellingInfo]:
         """Every labelling, newest first."""
         query = select(LABELLINGS).where(LABELLINGS.c.workspace == self.workspace).order_by(LABELLINGS.c.created_at.desc())
         with self.engine.connect() as connection:
@@ -89,6 +90,11 @@ class LabellingRows:
             for table in (LABELS, LABELLING_ROWS, LABELLINGS):
                 connection.execute(delete(table).where(self._of(table, name)))
 
+    def _still(self, connection: Connection, name: str) -> None:
+        """Raises ``UnknownName`` for one that somebody removed meanwhile: what is written now would be in the next one of that name."""
+        if connection.execute(select(LABELLINGS.c.name).where(self._of(LABELLINGS, name))).first() is None:
+            raise UnknownName(f"the labelling {name!r} was removed just now", "make it again")
+
     # -- messages -------------------------------------------------------------------------------------------------
 
     def add_messages(self, name: str, messages: Sequence[Message]) -> int:
@@ -101,6 +107,7 @@ class LabellingRows:
                 if fresh:
                     with self.engine.begin() as connection:
                         connection.execute(insert(LABELLING_ROWS), [mine | asdict(message) for message in fresh])
+                        self._still(connection, name)
                 return len(fresh)
             except IntegrityError:
                 continue  # somebody else adds the same messages
@@ -114,12 +121,13 @@ class LabellingRows:
                 found |= set(connection.execute(select(LABELLING_ROWS.c.id).where(self._of(LABELLING_ROWS, name), these)).scalars())
         return found
 
-    def messages(self, name: str) -> list[Message]:
-        """Every message, in the order in which they came."""
-        columns = [LABELLING_ROWS.c[column] for column in ("id", "text", "columns", "source")]
-        query = select(*columns).where(self._of(LABELLING_ROWS, name)).order_by(LABELLING_ROWS.c.seq)
+    def messages(self, name: str, after: int = 0) -> tuple[Sequence[Message], int]:
+        """Every message that was numbered ``after`` this, in the order in which they came, and the last one's number."""
+        columns = [LABELLING_ROWS.c[column] for column in ("id", "text", "columns", "source", "seq")]
+        query = select(*columns).where(self._of(LABELLING_ROWS, name), LABELLING_ROWS.c.seq > after).order_by(LABELLING_ROWS.c.seq)
         with self.engine.connect() as connection:
-            return [Message(*row) for row in connection.execute(query)]
+            found = connection.execute(query).all()
+        return [Message(*row[:-1]) for row in found], found[-1].seq if found else after
 
     # -- labels ---------------------------------------------------------------------------------------------------
 
@@ -130,11 +138,12 @@ class LabellingRows:
         if rows:
             with self.engine.begin() as connection:
                 connection.execute(insert(LABELS), rows)
+                self._still(connection, name)
 
-    def entries(self, name: str) -> list[Entry]:
-        """The whole log, oldest first."""
+    def entries(self, name: str, after: int = 0) -> Sequence[Entry]:
+        """The log behind the entry of this number, oldest first."""
         columns = [LABELS.c[column] for column in ("seq", "row", "author", "at", "verb", "value", "suggested", "undoes")]
-        query = select(*columns).where(self._of(LABELS, name)).order_by(LABELS.c.seq)
+        query = select(*columns).where(self._of(LABELS, name), LABELS.c.seq > after).order_by(LABELS.c.seq)
         with self.engine.connect() as connection:
             return [Entry(*row) for row in connection.execute(query)]
 
@@ -146,7 +155,7 @@ class LabellingRows:
                 select(func.count(), func.max(LABELS.c.seq)).select_from(LABELS).where(self._of(LABELS, name))
             ).first()  # fmt: skip
         # Numbers are given before transactions end: the newest alone would hide one that came late.
-        return Marks(int(count or 0), hash(tuple(last or ())))
+        return Marks(int(count or 0), *(int(one or 0) for one in last or (0, 0)))
 
 
 def _info(row: Any) -> LabellingInfo:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from luthier.app.computed import Answers, Tell, Vectors, folder_of
-from luthier.app.label_desk import Asked, Desk, same
+from luthier.app.label_choice import Asked
+from luthier.app.label_desk import Desk, same
 from luthier.app.labelling_rows import LabellingInfo, LabellingRows, Message
 from luthier.app.models import BeingReady
 from luthier.app.tuning_objects import page

@@ -17,6 +17,8 @@ BATCH = 25
 SURPLUS = 5
 """k-means++ chooses among this many times as many of the most uncertain rows."""
 
+PART = 1000
+"""Rows that are compared with all that are labelled in one matrix."""
 
 LEAST_FIRST = 20
 FIRST_A_LABEL = 1.3
@@ -59,7 +61,10 @@ def spread(vectors: Any, seen: Any, count: int, seed: int = 0) -> Any:
         return found
     far = np.full(len(vectors), 2.0)
     if len(seen):
-        far = np.minimum(far, 2.0 - 2.0 * (vectors @ np.asarray(seen, dtype=np.float32).T).max(axis=1))
+        seen = np.asarray(seen, dtype=np.float32)
+        for start in range(0, len(vectors), PART):  # not [vectors, seen] at once: gigabytes
+            part = slice(start, start + PART)
+            far[part] = np.minimum(far[part], 2.0 - 2.0 * (vectors[part] @ seen.T).max(axis=1))
     free = np.ones(len(vectors), dtype=bool)
     for _ in range(min(count, len(vectors))):
         weight = np.where(free, np.maximum(far, 0.0), 0.0).astype(np.float64)

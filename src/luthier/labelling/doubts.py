@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from luthier.labelling import suggest
-from luthier.labelling.values import Kind, Value, marks
+from luthier.labelling.values import Kind, Value, labels_in, marks
 
 FOLDS = 5
 MOST = 200
@@ -44,7 +44,8 @@ def likely(kind: Kind, messages: Sequence[Text], values: Sequence[Value], vector
     """
     from cleanlab.filter import find_label_issues
 
-    used = [label for label in labels if any(label == value or (isinstance(value, list) and label in value) for value in values)]
+    said = {name for value in values for name in labels_in(kind, value)}
+    used = [label for label in labels if label in said]
     if len(messages) < 2 * FOLDS or len(used) < 2:
         return {"found": 0, "share": 0.0, "rows": []}
     several, right = kind == "labels", marks(kind, values, used)

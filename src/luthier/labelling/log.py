@@ -68,9 +68,13 @@ class State:
         found = {row: entry.value for row, entry in self.settled.items()}
         for row in self.by_row:
             if row not in found:
-                said = Counter(canonical_json(value) for value in self.labels(row).values())
+                values = list(self.labels(row).values())
+                if len(values) == 1:
+                    found[row] = values[0]
+                    continue
+                said = Counter(map(canonical_json, values))
                 if said and (most := said.most_common(1)[0])[1] * 2 > said.total():
-                    found[row] = next(value for value in self.labels(row).values() if canonical_json(value) == most[0])
+                    found[row] = next(value for value in values if canonical_json(value) == most[0])
         return found
 
     def unsaid(self, entries: Iterable[Entry], now: float) -> list[Entry]:

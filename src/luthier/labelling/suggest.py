@@ -17,6 +17,9 @@ ENOUGH_A_CLASS = 5.0
 SHARPNESS = 20.0
 """Cosine differences are small; a neighbour's vote is exp(this x cosine), as in contrastive training of sentence encoders."""
 
+PART = 1000
+"""Rows that are compared with all that are labelled in one matrix."""
+
 STRENGTH = 30.0
 """Inverse penalty of the linear model on vectors of length 1, chosen on training rows (design/LOG.md)."""
 
@@ -63,6 +66,10 @@ class Neighbours:
 
     def chances(self, vectors: Any) -> Any:
         """[rows, classes]; the farther a row's neighbours are, the nearer its chances are to even."""
+        parts = [self._chances(vectors[start : start + PART]) for start in range(0, len(vectors), PART)]
+        return np.concatenate(parts) if parts else np.empty((0, self._marks.shape[1]))
+
+    def _chances(self, vectors: Any) -> Any:
         cosines = np.asarray(vectors, dtype=np.float64) @ self._labelled.T.astype(np.float64)
         count = min(NEIGHBOURS, cosines.shape[1])
         best = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
