@@ -1,6 +1,6 @@
 """Makes what `recipes/pretrain-starter-gpt.yaml` starts from, and ships what it made: text in pieces, a tokenizer, random weights.
 
-    python bench/starter_gpt.py text FOLDER      # FOLDER/text.jsonl from ../shared/data/pretraining (or --texts): rows of text, source, document
+    python bench/starter_gpt.py text FOLDER      # FOLDER/text.jsonl, from ../shared/data/pretraining (or --texts)
     python bench/starter_gpt.py base FOLDER      # FOLDER/untrained: config.json, tokenizer.json, random weights
     luthier run recipes/pretrain-starter-gpt.yaml --set data.train=FOLDER/text.jsonl --set model=FOLDER/untrained
     python bench/starter_gpt.py ship MODEL       # src/luthier/catalog/weights/starter-gpt, in bfloat16
