@@ -7,6 +7,7 @@ from sqlalchemy import insert
 
 from chats import lines
 from luthier.app import file_checking, files
+from luthier.app.file_masking import FileMasking
 from luthier.core.errors import Conflict
 from luthier.store.tables import WORKSPACES
 
@@ -136,3 +137,23 @@ def test_an_unmasked_file_is_not_shown(store, large):
         store.content(large.id)
     store.check_pending()
     assert next(store.content(large.id))
+
+
+def test_spans_move_with_the_text_that_is_masked():
+    text = "ann@example.com asks for lamp B-7 in Rome"
+    spans = [{"start": 25, "end": 33, "label": "product", "value": "lamp B-7"}, {"start": 37, "end": 41, "label": "city"}]
+    for form in (spans, json.dumps(spans)):
+        row = FileMasking(training=False)._row({"id": 3, "text": text, "entities": form})
+        found = json.loads(row["entities"]) if isinstance(form, str) else row["entities"]
+        assert row["text"] == "<EMAIL_1> asks for lamp B-7 in Rome"
+        assert [row["text"][one["start"] : one["end"]] for one in found] == ["lamp B-7", "Rome"]
+        assert (found[0]["value"], row["id"]) == ("lamp B-7", 3)
+
+
+def test_spans_of_no_text_and_of_masked_words():
+    whole = FileMasking(training=False)._row(
+        {"text": "ann@example.com", "spans": [{"start": 0, "end": 15, "label": "email", "value": "ann@example.com"}]}
+    )
+    assert whole == {"text": "<EMAIL_1>", "spans": [{"start": 0, "end": 9, "label": "email", "value": "<EMAIL_1>"}]}
+    nowhere = {"text": "short", "spans": [{"start": 0, "end": 99, "label": "x"}]}
+    assert FileMasking(training=False)._row(nowhere) == nowhere

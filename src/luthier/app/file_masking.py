@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from luthier.app import jsonl_lines
+from luthier.app import jsonl_lines, row_spans
 from luthier.app.file_checks import HEAD_BYTES, Beat, format_of, is_jsonl, table_rows
 from luthier.app.row_rules import NOT_PREFERRED, PREFERRED
-from luthier.core.personal_data import Numbers, mask_text
+from luthier.core.edits import applied
+from luthier.core.personal_data import Numbers, mask_edits, mask_text
 from luthier.core.ports import BadRow
 
 _WORDS_OF_THE_FORMAT = frozenset({"role", "type", "id", "tool_call_id", "image_url"})
@@ -39,7 +40,7 @@ class FileMasking:
         """The file as masked JSONL; a table of another format becomes JSONL too (its own cannot be rewritten value by value)."""
         for values in self._rows(path, filename):
             beat()
-            yield json.dumps(self._masked(values, {}, False), ensure_ascii=False, default=str).encode() + b"\n"
+            yield json.dumps(self._row(values), ensure_ascii=False, default=str).encode() + b"\n"
 
     def _rows(self, path: Path, filename: str) -> Iterator[dict[str, Any]]:
         with path.open("rb") as handle:
@@ -50,6 +51,17 @@ class FileMasking:
         for row in table_rows(path, format_of(path, filename, head)):
             if not isinstance(row, BadRow):
                 yield row.values
+
+    def _row(self, values: dict[str, Any]) -> Any:
+        """One row; spans that count characters of its text move with them, and lose what they quote of it."""
+        column, numbers = row_spans.text_column(values), Numbers()
+        if not column:
+            return self._masked(values, numbers, False)
+        changes, found = mask_edits(values[column], numbers=numbers)
+        self.found.update(found)
+        moved = {name: row_spans.moved(value, changes) if row_spans.spans_of(value) else value for name, value in values.items()}
+        others = self._masked({name: value for name, value in moved.items() if name != column}, numbers, False)
+        return {column: applied(values[column], changes), **others}
 
     def _masked(self, value: Any, numbers: Numbers, inside: bool) -> Any:
         """``inside``: what the messages of a training file hold."""
