@@ -125,6 +125,7 @@ def test_an_export_is_a_file_that_no_browser_runs(http: TestClient, client: Clie
         ("/kept/labels", {"labels": [{"row": "nothing", "value": "a"}]}, 404),
         ("/kept/labels", {"labels": [{"row": "{row}", "value": "b"}]}, 400),
         ("/kept/labels", {"labels": [{"row": "{row}", "verb": "accept"}]}, 409),
+        ("/kept/labels", {"labels": [{"row": "{row}", "value": "a", "suggested": {"value": {"deep": []}}}]}, 400),
         ("/kept/labels", {"labels": [{"row": "{row}", "value": "a"}], "author": "a\nb"}, 400),
         ("/kept/undo", {"author": "zoe"}, 409),
         ("/kept/share", {"count": 0}, 400),
@@ -139,6 +140,17 @@ def test_what_cannot_be_is_refused(http: TestClient, service: Service, path: str
     assert answer.status_code == status, answer.text
     assert answer.json()["error"]["message"]
     assert service.labellings.history("kept")["data"] == []
+
+
+def test_what_is_deep_is_no_defect_of_the_server(http: TestClient, client: Client) -> None:
+    client.labellings.create("deep", labels=["a"])
+    said = client.labellings.add("deep", [{"text": "one"}, {"text": "two", "label": "[" * 5000}])
+    assert (said["added"], said["refused"]) == (1, 1)
+    (asked,) = client.labellings.next("deep")
+    row = json.dumps({"row": asked["id"], "value": "a", "suggested": {"more": 0}}).replace("0}", "[" * 900 + "]" * 900 + "}")
+    answer = http.post("/api/v1/labellings/deep/labels", content=f'{{"labels": [{row}]}}', headers={"content-type": "application/json"})
+    assert answer.status_code == 200, answer.text
+    assert client.labellings.history("deep")["data"][0]["suggested"] == {}
 
 
 def test_an_export_in_a_form_that_is_none(http: TestClient, client: Client) -> None:

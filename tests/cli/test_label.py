@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
+import os
+import pty
 import sys
+import tty
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow.parquet
 import pytest
 from rich.console import Console
 
@@ -220,6 +225,40 @@ def test_a_key_is_an_answer(monkeypatch: pytest.MonkeyPatch, keys: str, answer: 
     pressed = iter(keys)
     monkeypatch.setattr(label_view, "read_key", lambda: next(pressed))
     assert Keys().ask(ASKED, {"labels": [], "kind": "label"}, PROGRESS) == answer
+
+
+@pytest.mark.parametrize(
+    ("pressed", "keys"), [("\x1b[1~a", ["", "a"]), ("\x1b[As", ["", "s"]), ("\x1bOP2", ["", "2"]), ("12", ["1", "2"]), ("\x1b", [""])]
+)
+def test_a_key_of_several_characters_is_no_answer(monkeypatch: pytest.MonkeyPatch, pressed: str, keys: list[str]) -> None:
+    """Home sends ESC [ 1 ~, which must not be the first choice."""
+    above, below = pty.openpty()
+    try:
+        with open(below, closefd=False) as stdin:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            tty.setcbreak(below)
+            os.write(above, pressed.encode())
+            assert [label_view.read_key() for _ in keys] == keys
+    finally:
+        os.close(above)
+        os.close(below)
+
+
+@pytest.mark.parametrize("far", [False, True], ids=["here", "there"])
+def test_a_row_that_cannot_be_used_is_refused_alone(luthier: Luthier, url: str, far: bool, tmp_path: Path) -> None:
+    """Also far away, where JSON knows no dates, and a body is checked as a whole."""
+    more = ["--url", url] if far else []
+    rows = [("one", "a"), (None, "b"), ("x" * 100_001, ""), ("two", None)]
+    table = pyarrow.table(
+        {"text": [text for text, _ in rows], "label": [label for _, label in rows], "day": [datetime.date(2026, 1, 2)] * 4}
+    )
+    pyarrow.parquet.write_table(table, tmp_path / "some.parquet")
+    said = luthier("new", "some", "some.parquet", *more)
+    assert said.out == "some: 2 rows added, 0 were there, 1 labels\n"
+    assert [line.split(":")[1] for line in said.err.splitlines()] == [" row 2", " row 3"]
+    assert luthier("add", "some", "some.parquet", *more).out == "some: 0 rows added, 2 were there, 0 labels\n"
+    assert json.loads(luthier("export", "some", *more).out) == {"text": "one", "label": "a", "day": "2026-01-02"}
+    luthier("delete", "some", *more)
 
 
 def test_another_label_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from luthier.core.plan import PreparePlan
 from luthier.core.spec import Spec, make_spec
 from luthier.core.types import Artifact, content_id
 from luthier.labelling import agreement, doubts
-from luthier.labelling.incoming import Incoming, author_of, incoming
+from luthier.labelling.incoming import Incoming, author_of, incoming, refusal
 from luthier.labelling.log import Entry, Verb
 from luthier.labelling.outgoing import Form, Labelled, check_form, written
 from luthier.labelling.values import check_kind, checked, name_of
@@ -149,9 +149,8 @@ class Labellings:
                 came.append(incoming(info.kind, row, author, now))
             except RowError as error:
                 refused += 1
-                if refused > MOST_REFUSALS:
-                    continue
-                refusals.append({"row": number, "field": error.field, "reason": error.reason, "remedy": error.remedy})
+                if refused <= MOST_REFUSALS:
+                    refusals.append(refusal(number, error))
         messages = [_message(info, one) for one in came]
         known = self.rows.marks(name).messages
         if known + len(messages) > MOST_ROWS:

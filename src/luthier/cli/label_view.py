@@ -20,6 +20,12 @@ HELP = "Enter accept   1-9 choose   c another label   s skip   u undo   q quit"
 PLAIN_HELP = """an empty line or a: accept; LABEL (several: with commas; -: none); +LABEL: a new one; s: skip; u: undo; q: end;
 =LABEL where it is one letter"""
 
+ESCAPE_S = 0.05
+"""How long the rest of a key that is several characters is waited for."""
+
+_ENDS = {b"", *(bytes([code]) for code in (*range(0x40, 0x5B), *range(0x5C, 0x7F)) if code != ord("O"))}
+"""What ends such a key (ECMA-48): a letter or ~, but not the [ or O after the ESC."""
+
 
 class Answer(NamedTuple):
     """What a person said: ``verb`` is accept, correct, skip, undo or quit."""
@@ -227,14 +233,21 @@ def row_panel(asked: Record, offered: Sequence[Any], progress: Record, notes: Se
 
 
 def read_key() -> str:
-    """The next key, without waiting for Enter."""
+    """The next key, without waiting for Enter ("" for arrows, Home, F5 and the like); Ctrl-D at the end of the input."""
+    import os
+    import select
     import termios
     import tty
 
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     try:
-        tty.setcbreak(descriptor)
-        return sys.stdin.read(1)
+        tty.setcbreak(descriptor, termios.TCSADRAIN)  # what was typed ahead is kept
+        key = os.read(descriptor, 1)
+        if key == b"\x1b":  # Home is ESC [ 1 ~: its 1 is no answer
+            while select.select([descriptor], [], [], ESCAPE_S)[0] and os.read(descriptor, 1) not in _ENDS:
+                pass
+            return ""
+        return key.decode("ascii", "replace") or "\x04"
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from luthier.cli.reach import Record, artifact_rows, deployed
@@ -101,6 +101,14 @@ class There:
 
 class ThereLabellings(Labellings):
     """Labellings of a server."""
+
+    def add(self, name: str, rows: Iterable[Mapping[str, Any]], author: str = "") -> Record:
+        """Sends what can be used; a row that cannot is refused alone, as it would be here."""
+        from luthier.labelling.incoming import sendable
+
+        refusals: list[Record] = []
+        said = super().add(name, sendable(self.get(name)["kind"], rows, author, refusals.append), author)
+        return said | {"refused": said["refused"] + len(refusals), "refusals": [*refusals, *said["refusals"]]}
 
     def ready(self, name: str, tell: Callable[[int, int], None]) -> None:
         """The server makes vectors in the background."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from luthier.client.connection import OWN, Connection, part
@@ -11,6 +10,22 @@ from luthier.client.records import Paged, Record
 
 ROWS = 500
 """Rows in one call."""
+
+CHARACTERS = 1_000_000
+"""And about so many characters: a server takes bodies of 8 MB."""
+
+
+def _parts(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    some, size = list[Mapping[str, Any]](), 0
+    for row in rows:
+        length = len(str(row))
+        if some and (len(some) == ROWS or size + length > CHARACTERS):
+            yield some
+            some, size = [], 0
+        some.append(row)
+        size += length
+    if some:
+        yield some
 
 
 class Labellings(Paged):
@@ -30,8 +45,8 @@ class Labellings(Paged):
     def add(self, name: str, rows: Iterable[Mapping[str, Any]], author: str = "") -> Record:
         """Sends messages (of any number: in several calls); what came of them, added up."""
         total: Record = {"added": 0, "known": 0, "labels": 0, "refused": 0, "refusals": []}
-        waiting, sent = iter(rows), 0
-        while some := list(islice(waiting, ROWS)):
+        sent = 0
+        for some in _parts(rows):
             said = self._connection.post(self._at(name, "rows"), {"rows": some, "author": author})
             for one in said["refusals"]:
                 one["row"] += sent

@@ -6,7 +6,8 @@ import contextlib
 import json
 import math
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from luthier.core.errors import InputError, RowError
@@ -62,6 +63,26 @@ def incoming(kind: Kind, row: Mapping[str, Any], author: str, now: float) -> Inc
     given = [_given(kind, one, text, author, now) for one in said]
     columns = row.get("columns") or {}
     return Incoming(text, plain(columns), _writable(str(row.get("source") or "")), given)
+
+
+def sendable(
+    kind: Kind, rows: Iterable[Mapping[str, Any]], author: str, refuse: Callable[[dict[str, Any]], None]
+) -> Iterator[dict[str, Any]]:
+    """The rows as JSON, for a server: dates and the like as text, labels as annotations; ``refuse`` is told of what cannot be used."""
+    now = time.time()
+    for number, row in enumerate(rows, 1):
+        try:
+            one = incoming(kind, row, author, now)
+        except RowError as error:
+            refuse(refusal(number, error))
+            continue
+        said = [given._asdict() | {"at": None if given.at == now else given.at} for given in one.given]
+        yield {"text": one.text, "columns": one.columns, "source": one.source[:1000], "annotations": said}
+
+
+def refusal(number: int, error: RowError) -> dict[str, Any]:
+    """A row that cannot be used, as every door tells it."""
+    return {"row": number, "field": error.field, "reason": error.reason, "remedy": error.remedy}
 
 
 def _own(kind: Kind, row: Mapping[str, Any]) -> list[dict[str, Any]]:
