@@ -14,7 +14,8 @@ from tests import spans
 from luthier.core import tags
 from luthier.core.edits import Edit
 from luthier.core.errors import InputError, RowError
-from luthier.core.ports import as_written, edited
+from luthier.core.plan import EvaluatePlan
+from luthier.core.ports import Judged, as_written, edited
 from luthier.core.types import Place, Prediction
 from luthier.stages.carried import carry
 from luthier.tasks.token_classification import plugin as task
@@ -107,3 +108,30 @@ def test_a_kind_that_training_lacks_is_not_judged() -> None:
     example = _example("refund please w1", [{"start": 0, "end": 6, "label": "topic"}])
     (item,) = task.encode([example], task.processor(made.base(), schema | {"max_tokens": 32}), schema)
     assert item["labels"].tolist() == [-100, -100, 0, 0, -100]
+
+
+def _unsure(doubts: list[float]) -> Judged:
+    """A row "call Ann <name>" for each doubt: by so much is "outside" the likelier tag of the name."""
+    examples = [_example(f"call Ann {n}", [{"start": 5, "end": 8, "label": "name"}]) for n in range(len(doubts))]
+    schema = task.schema([one.target for one in examples])
+    items = task.encode(examples, _processor(), schema)
+    logits = np.stack([_logits(schema, item["labels"])[0] for item in items])
+    for row, item, doubt in zip(logits, items, doubts, strict=True):
+        row[np.flatnonzero(item["labels"] == 1), 0] = 20.0 + doubt
+    outputs = carry(task, items, {"tag_logits": logits})
+    return Judged(examples, task.decode([one.id for one in examples], outputs, schema, {}), outputs, schema)
+
+
+def test_outside_is_held_back_until_so_many_words_of_spans_are_found() -> None:
+    judged = _unsure([-5.0, -5.0, 0.6, 2.1])
+    assert [len(one.output["entities"]) for one in judged.predictions] == [1, 1, 0, 0]
+    assert "outside_penalty" not in task.calibrate(judged, EvaluatePlan())
+    assert "outside_penalty" not in task.calibrate(judged, EvaluatePlan(span_recall=0.5))
+    assert task.calibrate(judged, EvaluatePlan(span_recall=0.75))["outside_penalty"] == 0.75
+    assert task.calibrate(judged, EvaluatePlan(span_recall=0.76))["outside_penalty"] == 2.25
+    assert task.calibrate(_unsure([60.0]), EvaluatePlan(span_recall=0.5))["outside_penalty"] == 8.0
+    for penalty, found in ((0.5, 2), (0.75, 3), (2.25, 4)):
+        ids = [one.id for one in judged.examples]
+        answers = task.decode(ids, judged.outputs, judged.schema, {"outside_penalty": penalty})
+        assert sum(one.output == example.target for one, example in zip(answers, judged.examples, strict=True)) == found
+        assert all(len(one.output["entities"]) <= 1 for one in answers)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from luthier.catalog import support_messages
+from luthier.catalog import personal_sentences, support_messages
 from luthier.core.errors import InputError, UnknownName
 
 _MAKERS: dict[str, Callable[[int, int], Iterator[dict[str, Any]]]] = {
     "support-messages": support_messages.rows,
     "support-questions": support_messages.question_rows,
     "support-messages-out-of-scope": support_messages.out_of_scope_rows,
+    "personal-sentences": personal_sentences.rows,
 }
 NAMES: tuple[str, ...] = tuple(_MAKERS)
 """What ``made:NAME`` may name in a recipe."""

@@ -138,6 +138,12 @@ class EvaluatePlan(Section):
     abstain_risk: float = Field(
         default=0.02, gt=0, lt=1, description="error rate that the answered share should have; the abstain threshold follows from it"
     )
+    span_recall: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the words in spans that must be found, on validation rows, whatever else is; 0: as trained",
+    )
     compare_to: str = Field(default="", description="an earlier model to test against (id or name)")
     label_errors: bool = Field(default=True, description="with folds: look for likely label errors (cleanlab)")
     seed: int = Field(default=23, ge=0, description="seed of folds and bootstrap")

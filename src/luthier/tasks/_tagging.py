@@ -22,6 +22,8 @@ MAX_TOKENS = 512
 UNKNOWN = -100
 """The tag of what is not judged: all but the first token of a word, and words whose tag is not known."""
 TEMPERATURES = np.exp(np.linspace(np.log(0.3), np.log(5.0), 57))
+PENALTIES = np.arange(0.0, 8.01, 0.25)
+"""What the outside tag's logit may lose so that more is found; the first is none."""
 
 
 class Tagged(NamedTuple):
@@ -118,12 +120,17 @@ class Tagging:
         model.save(folder)
 
     def calibrate(self, judged: Judged, plan: EvaluatePlan) -> Calibration:
-        """``tag_temperature``: with it the confidence of a span is how often such spans are right (least log loss, Guo et al. 2017)."""
+        """``tag_temperature``: with it the confidence of a span is how often such spans are right (least log loss, Guo et al. 2017).
+
+        Where the plan asks for a ``span_recall``, also ``outside_penalty``: the least with which so many words of spans are found.
+        """
         if "tag_logits" not in judged.outputs:
             return {}
-        claims = [claim for row in range(len(judged.examples)) for claim in _claims(judged, row)]
+        penalty = _outside_penalty(judged, plan.span_recall) if plan.span_recall else 0.0
+        claims = [claim for row in range(len(judged.examples)) for claim in _claims(judged, row, penalty)]
         losses = [_log_loss(claims, float(one)) for one in TEMPERATURES]
-        return {"tag_temperature": round(float(TEMPERATURES[int(np.argmin(losses))]), 4)}
+        found: Calibration = {"tag_temperature": round(float(TEMPERATURES[int(np.argmin(losses))]), 4)}
+        return found | {"outside_penalty": penalty} if penalty else found
 
     def request(self, body: Mapping[str, Any]) -> list[Example]:
         """``{"text": "..."}`` or ``{"texts": [...]}``; places in the answer count in the text as it was sent."""
@@ -207,7 +214,7 @@ def tagged(logits: Any, places: Any, schema: Schema, calibration: Calibration) -
     if not len(words):
         return Tagged([], [], 1.0)
     names, scheme = tags.tag_names(schema["entities"], schema["scheme"]), schema["scheme"]
-    raw = np.asarray(logits, dtype=np.float64)[words]
+    raw = _held_back(np.asarray(logits, dtype=np.float64)[words], float(calibration.get("outside_penalty", 0.0)))
     path = likeliest(_log_chances(raw), names, scheme)
     chances = np.exp(_log_chances(raw / float(calibration.get("tag_temperature", 1.0))))[np.arange(len(words)), path]
     runs = tags.runs_of([names[tag] for tag in path])
@@ -215,18 +222,39 @@ def tagged(logits: Any, places: Any, schema: Schema, calibration: Calibration) -
     return Tagged(found, [float(chances[run.first : run.last + 1].min()) for run in runs], float(chances.min()))
 
 
+def _held_back(logits: Any, penalty: float) -> Any:
+    """[words,tags] with the outside tag, which is the first, made less likely."""
+    return logits - penalty * (np.arange(logits.shape[-1]) == 0)
+
+
+def _outside_penalty(judged: Judged, recall: float) -> float:
+    """The least penalty with which ``recall`` of the words that belong to spans are tagged as part of one; the greatest when none does."""
+    names, scheme = tags.tag_names(judged.schema["entities"], judged.schema["scheme"]), judged.schema["scheme"]
+    texts = []
+    for example, logits, places in zip(judged.examples, judged.outputs["tag_logits"], judged.outputs["places"], strict=True):
+        words = words_at(places)
+        wanted = tag_numbers(example.target["entities"], places, judged.schema)[words] > 0
+        if wanted.any():
+            texts.append((np.asarray(logits, dtype=np.float64)[words], wanted))
+    for penalty in PENALTIES:
+        hits = [np.array(likeliest(_log_chances(_held_back(raw, penalty)), names, scheme))[wanted] > 0 for raw, wanted in texts]
+        if not hits or np.concatenate(hits).mean() >= recall:
+            return float(penalty)
+    return float(PENALTIES[-1])
+
+
 def _log_chances(logits: Any) -> Any:
     shifted = logits - logits.max(axis=-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def _claims(judged: Judged, row: int) -> list[tuple[Any, Any, bool]]:
+def _claims(judged: Judged, row: int, penalty: float) -> list[tuple[Any, Any, bool]]:
     """The spans that were found in a row: the logits of each one's words [words,tags], their tags, and whether the span is right."""
     places, names = judged.outputs["places"][row], tags.tag_names(judged.schema["entities"], judged.schema["scheme"])
     words = words_at(places)
     if not len(words):
         return []
-    raw = np.asarray(judged.outputs["tag_logits"][row], dtype=np.float64)[words]
+    raw = _held_back(np.asarray(judged.outputs["tag_logits"][row], dtype=np.float64)[words], penalty)
     path = np.array(likeliest(_log_chances(raw), names, judged.schema["scheme"]))
     runs = tags.runs_of([names[tag] for tag in path])
     right = {(one["start"], one["end"], one["label"]) for one in judged.examples[row].target["entities"]}
