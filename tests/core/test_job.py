@@ -16,6 +16,8 @@ from luthier.core.spec import SECTIONS
 
 STATES: tuple[State, ...] = get_args(State)
 READS: dict[Stage, set[str]] = {"prepare": {"data", "prepare"}, "train": {"train"}, "evaluate": {"train", "evaluate"}, "export": {"export"}}
+TEXTS: dict[Stage, set[str]] = {stage: {"data", "prepare"} if stage in ("train", "evaluate") else set() for stage in READS}
+"""What is read too where unlabelled texts are named."""
 FIELDS = [(section, name) for section, form in SECTIONS.items() for name in form.model_fields]
 
 
@@ -100,6 +102,14 @@ def test_the_key_changes_exactly_when_a_setting_that_the_stage_reads_does(sectio
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_how_unlabelled_texts_are_read_changes_the_key_where_there_are_some(stage: Stage) -> None:
+    read = {"unlabelled": ["more.txt"]}
+    for section, changed in (("data", {"map": {"text": "body"}}), ("prepare", {"mask": False})):
+        differs = job_key(stage, plan(train=read, **{section: changed}), ["p"], "v") != job_key(stage, plan(train=read), ["p"], "v")
+        assert differs == (section in READS[stage] | TEXTS[stage])
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_names_notes_and_the_place_of_work_do_not_change_the_key(stage: Stage) -> None:
     changed = plan(
         name="x", executor="dummy", ask=["hi"], origins={"train.epochs": "recipe"}, notes=["n"], estimates={"wall_s": 1}, base={"id": "x"}
@@ -139,4 +149,4 @@ def test_a_stage_reads_no_section_that_its_key_leaves_out(stage: Stage) -> None:
     sources = "\n".join(path.read_text(encoding="utf-8") for path in folder.rglob("*.py"))
     read = set(re.findall(rf"\bplan\.({'|'.join(SECTIONS)})\b(?!\()", sources))
     assert read, "the stage reads its own section at least"
-    assert read <= READS[stage]
+    assert read <= READS[stage] | TEXTS[stage]

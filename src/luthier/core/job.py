@@ -61,10 +61,13 @@ _READS: dict[Stage, tuple[str, ...]] = {
 }
 """What each stage reads of the plan. ``prepare`` counts tokens as the base model does; ``export`` has its model as a parent."""
 
+_READS_TEXTS: tuple[str, ...] = ("data", "prepare")
+"""What ``train`` and ``evaluate`` read besides where a plan names unlabelled texts: these are read and masked like those of datasets."""
+
 
 def job_key(stage: Stage, plan: Plan, parents: list[str], version: str) -> str:
     """16 hex digits that are equal exactly when the stage would do the same work: settings it reads, parents and code version."""
     dumped: dict[str, Any] = plan.model_dump(mode="json")
-    return content_id(
-        {"stage": stage, "task": plan.task, "parents": parents, "version": version} | {part: dumped[part] for part in _READS[stage]}
-    )
+    texts = _READS_TEXTS if plan.train.unlabelled and stage in ("train", "evaluate") else ()
+    parts = {part: dumped[part] for part in (*_READS[stage], *texts)}
+    return content_id({"stage": stage, "task": plan.task, "parents": parents, "version": version} | parts)
