@@ -37,7 +37,8 @@ class Task(Protocol):
     """What differs by task. ``encode`` and ``decode`` use numpy and ``tokenizers`` only and exist once, for every stage and for serving.
 
     A target is a label, a list of labels, or a record (``names_in``). A task may have more than this, which the functions below ask for:
-    ``carried``, ``pools`` and ``exported`` (attributes), ``fitted``, ``calibrate``, ``with_edits`` and ``as_written`` (methods).
+    ``carried``, ``pools`` and ``exported`` (attributes), ``fitted``, ``class_of``, ``calibrate``, ``with_edits`` and ``as_written``
+    (methods).
     """
 
     name: str
@@ -118,6 +119,12 @@ def pooled_at(task: Task, cut: int, depth: int) -> bool:
     token has a vector of its own).
     """
     return bool(cut) and cut == depth and bool(getattr(task, "pools", True))
+
+
+def classes_in(task: Task, items: Sequence[Item], schema: Schema) -> list[Any]:
+    """``class_of(item, schema)``: a number, or [classes] of 0 and 1, for each item; else its ``labels``, and ``None`` where it has none."""
+    own = getattr(task, "class_of", None)
+    return [own(item, schema) if own else item.get("labels") for item in items]
 
 
 def fitted(task: Task, schema: Schema, plan: TrainPlan) -> Schema:

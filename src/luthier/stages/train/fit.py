@@ -117,7 +117,7 @@ class _Loop:
     def _class_weights(self) -> Any:
         import torch
 
-        weights = class_weights(self.request.train, self.request.schema, self.plan)
+        weights = class_weights(self.task, self.request.train, self.request.schema, self.plan)
         return None if weights is None else torch.as_tensor(weights).to(self.request.device)
 
     def _fingerprint(self) -> str:

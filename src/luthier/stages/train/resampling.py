@@ -10,7 +10,7 @@ import numpy as np
 
 from luthier.core.errors import NotPossible
 from luthier.core.plan import TrainPlan
-from luthier.core.ports import Task
+from luthier.core.ports import Task, classes_in
 from luthier.core.types import Item, Schema
 
 POWERS = {"square-root": 0.5, "balanced": 1.0}
@@ -49,11 +49,9 @@ def resampling(task: Task, items: Sequence[Item], schema: Schema, plan: TrainPla
 def strata(task: Task, items: Sequence[Item], schema: Schema, asked: str) -> Any:
     """[items] int64: the class of each; of several labels the rarest that it has (none: a class of its own).
 
-    A task whose items hold their class elsewhere than in ``labels`` says it by ``class_of(item, schema)``: a number, or [classes] 0 or 1.
     Raises ``NotPossible`` for items without a class; ``asked`` is the setting that needs them.
     """
-    own = getattr(task, "class_of", None)
-    found = [np.asarray(own(item, schema)) if own else item.get("labels") for item in items]
+    found = [None if one is None else np.asarray(one) for one in classes_in(task, items, schema)]
     if any(one is None or one.shape not in ((), (len(schema.get("labels", ())),)) for one in found):
         raise NotPossible(f"{asked}: the rows of {task.name} have no class", "leave it at its default")
     labels: Any = np.stack(found)  # type: ignore[arg-type]
