@@ -137,6 +137,9 @@ def _of_words(random: Random, form: str) -> str:
             f"{word} {_of(random, 'company_words')}",
             f"{word} {_of(random, 'company_words')} {form}",
             f"{city(random).title()} {form}",
+            f"{word} {_of(random, 'company_things')}",
+            f"{_of(random, 'nationalities')} {word} {_of(random, 'company_things')}",
+            f"{_of(random, 'company_things')} {form}",
             "".join(pick(random, string.ascii_uppercase) for _ in range(3)),
         ),
     )
@@ -224,7 +227,7 @@ VALUES: dict[str, tuple[str, Callable[[Random], str]]] = {
     "phone": ("PHONE", _phone),
     "card": ("CARD", card_number),
     "iban": ("IBAN", iban),
-    "ip": ("IP", lambda r: pick(r, ("192.0.2.", "198.51.100.", "203.0.113.")) + _digits(r, 1, 2)),
+    "ip": ("IP", lambda r: pick(r, ("192.0.2.", "198.51.100.", "203.0.113.")) + str(1 + int(r.random() * 254))),
     "ssn": ("SSN", lambda r: f"9{_digits(r, 2, 2)}-{_digits(r, 2, 2)}-{_digits(r, 4, 4)}"),
     "url": ("URL", lambda r: f"https://www.{_of(r, 'company_starts')}{_of(r, 'company_ends')}.example/"),
     "title": ("TITLE", lambda r: pick(r, ("Mr.", "Mrs.", "Ms.", "Dr.", "Mr", "Mrs", "Ms", "Dr", "Prof.", "Miss"))),
