@@ -1,6 +1,6 @@
 """Personal data: what patterns find alone, and what patterns and a model that Luthier trained find together, on templates not seen.
 
-    python bench/personal_data.py [--quick] [--epochs 2] [--copies 2] [--made 3500] [--span-recall 0.97] [--keep FOLDER] [--validation]
+    python bench/personal_data.py [--quick] [--epochs 2] [--copies 2] [--made 3500] [--span-recall 0.995] [--keep FOLDER] [--validation]
 
 Sentences of microsoft/presidio-research with their labelled spans, split by template (60 : 15 : 25): no template on both sides. The model
 also learns from copies of its training templates with other values and from made sentences (``personal_rows.py``).
@@ -136,7 +136,7 @@ def bars_of(rows: list[dict[str, Any]], quick: bool) -> dict[str, bool]:
         kind, masked, before = row["kind"], row["masked both"], row["masked patterns"]
         if kind in NAMED:
             least, most = 0.0 if quick else 100 * LEAST_MASKED, 100 * MOST_BY_PATTERNS
-            bar = f"{kind}: masked {masked:.1f} >= {least:.0f} (as {kind}: {row['recall both']:.1f}), by patterns alone {before:.1f} < {most:.0f}"
+            bar = f"{kind}: masked {masked:.1f} >= {least:.0f} (as such {row['recall both']:.1f}), patterns {before:.1f} < {most:.0f}"
             bars[bar] = masked >= least and before < most
         elif kind in SEEN_BY_PATTERNS:
             recall, alone = row["recall both"], row["recall patterns"]
