@@ -94,6 +94,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=2)
     parser.add_argument("--made", type=int, default=3500)
     parser.add_argument("--support", type=int, default=300)
+    parser.add_argument("--span-recall", type=float, default=0.995, help="words of spans that must be found on validation templates")
     parser.add_argument(
         "--keep", default="", metavar="FOLDER", help="where the model is kept; one that is there is judged, not trained anew"
     )
