@@ -221,7 +221,7 @@ def test_masking_a_long_text_is_quick(text: str) -> None:
         ("ann@example.com|bob@example.com", "<EMAIL_1><EMAIL_2>"),
         ("(o'neil+shop@mail.example.org)", "(<EMAIL_1>)"),
         ("ann@b.com@example.com", "<EMAIL_1>@example.com"),
-        ("@example.com ann.@example.com é@example.com", "@example.com ann.@example.com é@example.com"),
+        ("@example.com ann.@example.com é@example.com", "@example.com ann.@example.com <EMAIL_1>"),
         ("@example.comann@example.org", "@<EMAIL_1>"),
     ],
 )
@@ -229,10 +229,27 @@ def test_what_an_address_begins_with(text: str, masked: str) -> None:
     assert mask_text(text, ["EMAIL"])[0] == masked
 
 
-WHOLE_EMAIL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.\-]*[A-Za-z0-9_+\-]@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,24}")
+_LETTER = r"A-Za-z0-9À-ɏͰ-ϿЀ-ӿḀ-ỿ"
+WHOLE_EMAIL = re.compile(
+    rf"[{_LETTER}!#$%&'*+/=?^_`{{|}}~.\-]*[{_LETTER}_+\-]@(?:[{_LETTER}](?:[{_LETTER}-]*[{_LETTER}])?\.)+[A-Za-z]{{2,24}}"
+)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(["a", "bc", "@", ".", "/", "-", " ", "é", "1", ".com", "@x.org"]), max_size=14).map("".join))
 def test_addresses_are_found_as_one_pattern_would_find_them(text: str) -> None:
     assert find(text, ["EMAIL"]) == [Span(*match.span(), "EMAIL") for match in WHOLE_EMAIL.finditer(text) if suspect(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("write to Aroha_Németh@mail.example now", "write to <EMAIL_1> now"),
+        ("jörg.müller@müller-söhne.de", "<EMAIL_1>"),
+        ("пиши на иван@почта.example, спасибо", "пиши на <EMAIL_1>, спасибо"),
+        ("请写信给 ann@example.com 谢谢", "请写信给 <EMAIL_1> 谢谢"),
+        ("请联系ann@example.com谢谢", "请联系<EMAIL_1>谢谢"),
+    ],
+)
+def test_addresses_of_e_mail_with_letters_beyond_ascii(text: str, masked: str) -> None:
+    assert mask_text(text)[0] == masked

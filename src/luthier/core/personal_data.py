@@ -69,9 +69,18 @@ def suspect(text: str) -> bool:
     return TRIGGER.search(figures(text)) is not None
 
 
-EMAIL = re.compile(r"(?<=[A-Za-z0-9_+\-])@(?:[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,24}")
+_LETTER = r"A-Za-z0-9\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff\u1e00-\u1eff"
+"""Latin with its accents, Greek, Cyrillic: what an internationalized address (RFC 6531) may hold where words are set apart by spaces."""
+EMAIL = re.compile(rf"(?<=[{_LETTER}_+\-])@(?:[{_LETTER}](?:[{_LETTER}-]*[{_LETTER}])?\.)+[A-Za-z]{{2,24}}")
 """An address from its @ on; ``_email_spans`` finds what stands before it."""
-EMAIL_NAME = string.ascii_letters + string.digits + "!#$%&'*+/=?^_`{|}~.-"
+EMAIL_NAME = (
+    "".join(
+        chr(code) for first, last in ((0xC0, 0x24F), (0x370, 0x3FF), (0x400, 0x4FF), (0x1E00, 0x1EFF)) for code in range(first, last + 1)
+    )
+    + string.ascii_letters
+    + string.digits
+    + "!#$%&'*+/=?^_`{|}~.-"
+)
 """What the part before the @ is made of."""
 URL = re.compile(
     r"(?:https?|ftp)://[^\s<>\"']*[^\s<>\"'.,;:!?)\]]|\bwww\d?\.[a-z0-9-]+\.[^\s<>\"']*[^\s<>\"'.,;:!?)\]]"
