@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from luthier.core.edits import Edit, after, applied, before
@@ -29,6 +29,7 @@ def test_what_an_edit_touches_is_taken_in_whole() -> None:
     assert TEXT[slice(*before(6, 8, EDITS))] == "555-0100"
 
 
+@example("aa", [(1, 1, "")])
 @given(st.text("abc", max_size=30), st.lists(st.tuples(st.integers(0, 30), st.integers(1, 6), st.text("xyz", max_size=8)), max_size=5))
 def test_what_no_edit_touches_stays_the_same_text(text: str, wanted: list[tuple[int, int, str]]) -> None:
     edits: list[Edit] = []

@@ -44,7 +44,7 @@ def before(start: int, end: int, edits: Sequence[Edit]) -> tuple[int, int]:
 
 
 def _moved(start: int, end: int, pieces: Sequence[tuple[int, int, int]]) -> tuple[int, int]:
-    """``pieces``: (start, end, new length) of what changes its length."""
+    """``pieces``: (start, end, new length) of what changes its length. What is put in right behind a place is no part of it."""
     first, last, shift = start, end, 0
     new_first, new_last = start, end
     for begin, stop, size in pieces:
@@ -53,7 +53,7 @@ def _moved(start: int, end: int, pieces: Sequence[tuple[int, int, int]]) -> tupl
             new_first = first + shift + grown
         elif begin <= first:
             new_first = begin + shift
-        if stop <= last:
+        if stop <= last and begin < last:
             new_last = last + shift + grown
         elif begin < last:
             new_last = begin + shift + size
