@@ -72,6 +72,12 @@ def test_every_method_learns(small: Any, method: str, bar: float) -> None:
     assert np.allclose(again["logits"], result.validation_outputs["logits"], atol=1e-4)
 
 
+def test_a_checkpoint_of_another_device_and_precision_is_gone_on_from(small: Any, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        fit(replace(request(small, tmp_path, epochs=3, device="cuda"), precision="bf16"), stopped_after(4))
+    assert fit(request(small, tmp_path, epochs=3, device="cpu")).resumed_at > 0
+
+
 @pytest.mark.parametrize(
     "plan",
     [

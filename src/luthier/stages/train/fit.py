@@ -122,11 +122,9 @@ class _Loop:
 
     def _fingerprint(self) -> str:
         sizes = [int(self.token_counts.sum()), len(self.train_items), len(self.validation)]
-        about = self.plan.model_dump(mode="json", exclude={"checkpoint_s", "threads", "keep_checkpoints"})
+        about = self.plan.model_dump(mode="json", exclude={"checkpoint_s", "threads", "keep_checkpoints", "device", "precision"})
         request = self.request
-        return content_id(
-            [about, sizes, request.seed, request.pretrained, request.max_steps, request.precision, sorted(asdict(self.progress))]
-        )
+        return content_id([about, sizes, request.seed, request.pretrained, request.max_steps, sorted(asdict(self.progress))])
 
     def _live(self) -> dict[str, Any]:
         """Every tensor that learns, by name; the word vectors as a whole."""

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from luthier.core import registry
+from luthier.core.errors import NotPossible
 from luthier.core.ports import pooled_at
 from luthier.core.types import Item, content_id
 from luthier.stages.inference import HIDDEN, forward, lengths_of, tensors
@@ -64,16 +65,20 @@ def choose(request: FitRequest, folder: Path, cache: str = "") -> Machine:
     measured now."""
     own = folder / "machine.json"
     shared = Path(cache) / f"machine-{_key(request)}.json" if cache else None
+    known = (_written(place) for place in (own, shared) if place is not None and place.exists())
+    machine = next((one for one in known if one is not None), None) or measure(request, folder)
     for place in (own, shared):
-        if place is not None and place.exists():
-            machine = Machine(**files.read_json(place))
-            break
-    else:
-        machine = measure(request, folder)
-    for place in (own, shared):
-        if place is not None and not place.exists():
+        if place is not None and (not place.exists() or _written(place) is None):
             files.write_json(place, asdict(machine))
     return machine
+
+
+def _written(place: Path) -> Machine | None:
+    """The choices in a file; ``None`` when they are for a GPU and there is none here: a training that was taken over goes on without."""
+    import torch
+
+    machine = Machine(**files.read_json(place))
+    return None if machine.device.startswith("cuda") and not torch.cuda.is_available() else machine
 
 
 def _key(request: FitRequest) -> str:
@@ -101,10 +106,15 @@ def _key(request: FitRequest) -> str:
 
 
 def measure(request: FitRequest, folder: Path) -> Machine:
-    """Runs a few real batches each way. Takes a few seconds; the model it trains is thrown away."""
+    """Runs a few real batches each way. Takes a few seconds; the model it trains is thrown away.
+
+    Raises ``NotPossible`` for a plan that names a GPU where there is none.
+    """
     import torch
 
     plan = request.plan
+    if plan.device == "cuda" and not torch.cuda.is_available():
+        raise NotPossible("train.device: 'cuda', and there is no GPU that torch can use here", "leave it at auto, or train where one is")
     device = plan.device if plan.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     start = time.perf_counter()
     trial = _Trial(request, device)
