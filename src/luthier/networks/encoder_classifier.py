@@ -7,7 +7,6 @@ output layer. With ``cut == depth`` what travels between them is the pooled embe
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,10 +16,12 @@ from torch import nn
 
 from luthier.core.errors import Damaged, NotPossible
 from luthier.networks import byte_dropout
+from luthier.networks.pretrained import WEIGHTS, config_in, depth_of, weights_in, write
 from luthier.store import files
 
 CONFIG = "network.json"
-WEIGHTS = "model.safetensors"
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout", "mlp_dropout")
+"""What encoders' configurations call it."""
 SPLITTABLE = {
     "bert": "encoder.layer",
     "roberta": "encoder.layer",
@@ -64,7 +65,7 @@ class EncoderClassifier(nn.Module):
     @property
     def depth(self) -> int:
         """Number of layers."""
-        return int(getattr(self.config, "num_hidden_layers", 0) or getattr(self.config, "n_layers", 0))
+        return depth_of(self.config)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """Logits and embedding. ``attention_mask=None`` says that nothing is padded (and is faster)."""
@@ -116,12 +117,7 @@ class EncoderClassifier(nn.Module):
 
     def save(self, folder: Path) -> None:
         """Writes ``model.safetensors``, ``config.json`` (the encoder's) and ``network.json`` into ``folder``."""
-        from safetensors.torch import save_file
-
-        state = {name: tensor.detach().contiguous().cpu() for name, tensor in self.state_dict().items()}
-        with files.written_aside(folder / WEIGHTS) as aside:
-            save_file(state, aside, metadata={"format": "pt"})
-        files.write_json(folder / "config.json", json.loads(self.config.to_json_string(use_diff=False)))
+        write(folder, self.state_dict(), self.config)
         files.write_json(
             folder / CONFIG,
             {
@@ -152,22 +148,14 @@ def load_network(
     folder: Path, make: Callable[[nn.Module, str], Network], *, dropout: float = 0.0, pretrained: bool = True, seed: int = 0
 ) -> Network:
     """What ``load`` does for any network of an encoder and output layers: ``make(encoder, pooling)`` builds it with new ones."""
-    from transformers import AutoConfig, AutoModel
-    from transformers.utils import logging
+    from transformers import AutoModel
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    files.refuse_pickles(folder)
+    config = config_in(folder, dropout, DROPOUTS)
     torch.manual_seed(seed)
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise Damaged(f"{folder / 'config.json'}: cannot be read: {error}", "copy or download the model again") from None
-    _set_dropout(config, dropout)
     own = files.read_json(folder / CONFIG) if (folder / CONFIG).exists() else None
     if pretrained and own is None:
         extra = {"add_pooling_layer": False} if config.model_type in ("bert", "roberta", "xlm-roberta", "camembert") else {}
-        encoder = _pretrained(folder, config, extra)
+        encoder = weights_in(folder, AutoModel, config, spare="pooler.", **extra)
     else:
         encoder = AutoModel.from_config(config)
     torch.manual_seed(seed)
@@ -176,22 +164,6 @@ def load_network(
         _fill(network, folder, own)
     byte_dropout.put_in(network)
     return network
-
-
-def _pretrained(folder: Path, config: Any, extra: dict[str, Any]) -> nn.Module:
-    from safetensors import SafetensorError
-    from transformers import AutoModel
-
-    try:
-        encoder, facts = AutoModel.from_pretrained(
-            folder, config=config, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **extra
-        )
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise Damaged(f"{folder}: the weights cannot be read: {error}", "copy or download the model again") from None
-    lacking = sorted(name for name in facts["missing_keys"] if not name.startswith("pooler."))
-    if lacking:
-        raise Damaged(f"{folder}: {len(lacking)} weights are missing, e.g. {lacking[0]}", "copy or download the model again")
-    return encoder
 
 
 def _fill(network: EncoderClassifier, folder: Path, own: dict[str, Any]) -> None:
@@ -228,12 +200,6 @@ def _without_pooler(encoder: nn.Module) -> nn.Module:
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     return encoder
-
-
-def _set_dropout(config: Any, dropout: float) -> None:
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout", "mlp_dropout"):
-        if hasattr(config, name):
-            setattr(config, name, dropout)
 
 
 def _pooling(folder: Path, own: dict[str, Any] | None) -> str:

@@ -5,7 +5,6 @@ The losses are summed inside the network: logits over a vocabulary are the large
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from luthier.core.errors import Damaged, NotPossible
-from luthier.store import files
+from luthier.core.errors import NotPossible
+from luthier.networks.pretrained import config_in, depth_of, weights_in, write
 
-WEIGHTS = "model.safetensors"
+DROPOUTS = ("attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop")
+"""What decoders' configurations call it."""
 
 
 class LanguageModel(nn.Module):
@@ -38,7 +38,7 @@ class LanguageModel(nn.Module):
     @property
     def depth(self) -> int:
         """Number of layers."""
-        return int(getattr(self.config, "num_hidden_layers", 0) or getattr(self.config, "n_layer", 0))
+        return depth_of(self.config)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, loss_mask: torch.Tensor | None = None
@@ -69,11 +69,7 @@ class LanguageModel(nn.Module):
 
     def save(self, folder: Path) -> None:
         """``model.safetensors`` and ``config.json``, as transformers names them; tied word vectors once."""
-        from safetensors.torch import save_file
-
-        with files.written_aside(folder / WEIGHTS) as aside:
-            save_file(_untied(self.decoder), aside, metadata={"format": "pt"})
-        files.write_json(folder / "config.json", json.loads(self.config.to_json_string(use_diff=False)))
+        write(folder, _untied(self.decoder), self.config)
 
 
 def _counted(ids: torch.Tensor, attention: torch.Tensor | None, loss: torch.Tensor | None) -> torch.Tensor:
@@ -92,7 +88,7 @@ def _untied(decoder: nn.Module) -> dict[str, torch.Tensor]:
     for name, tensor in decoder.state_dict().items():
         if tensor.data_ptr() not in seen:
             seen.add(tensor.data_ptr())
-            found[name] = tensor.detach().contiguous().cpu()
+            found[name] = tensor
     return found
 
 
@@ -101,34 +97,10 @@ def load(folder: Path, *, dropout: float = 0.0, pretrained: bool = True, seed: i
 
     Raises ``UnsafeFile`` for pickled weights and ``Damaged`` for weights that do not fit or are missing.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    files.refuse_pickles(folder)
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise Damaged(f"{folder / 'config.json'}: cannot be read: {error}", "copy or download the model again") from None
-    for name in ("attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop"):
-        if hasattr(config, name):
-            setattr(config, name, dropout)
-    torch.manual_seed(seed)
-    return LanguageModel(_pretrained(folder, config) if pretrained else AutoModelForCausalLM.from_config(config, dtype=torch.float32))
-
-
-def _pretrained(folder: Path, config: Any) -> nn.Module:
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    try:
-        decoder, facts = AutoModelForCausalLM.from_pretrained(
-            folder, config=config, local_files_only=True, use_safetensors=True, dtype=torch.float32, output_loading_info=True
-        )
-    except (SafetensorError, RuntimeError, OSError, ValueError) as error:
-        raise Damaged(f"{folder}: the weights cannot be read: {error}", "copy or download the model again") from None
-    lacking = sorted(facts["missing_keys"])
-    if lacking:
-        raise Damaged(f"{folder}: {len(lacking)} weights are missing, e.g. {lacking[0]}", "copy or download the model again")
-    return decoder
+    config = config_in(folder, dropout, DROPOUTS)
+    torch.manual_seed(seed)
+    if pretrained:
+        return LanguageModel(weights_in(folder, AutoModelForCausalLM, config))
+    return LanguageModel(AutoModelForCausalLM.from_config(config, dtype=torch.float32))

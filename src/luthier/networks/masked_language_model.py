@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from torch import nn
 
 from luthier.networks import encoder_classifier
-from luthier.store import files
+from luthier.networks.pretrained import WEIGHTS, depth_of, write
 
 MASKED = 0.15
 """Share of the tokens that are to be guessed; of these 80 % stand as the mask, 10 % as another token, 10 % as they are."""
@@ -50,7 +49,7 @@ class MaskedLanguageModel(nn.Module):
     @property
     def depth(self) -> int:
         """Number of layers."""
-        return int(getattr(self.config, "num_hidden_layers", 0) or getattr(self.config, "n_layers", 0))
+        return depth_of(self.config)
 
     def _words(self) -> Any:
         return self.encoder.get_input_embeddings()
@@ -76,12 +75,7 @@ class MaskedLanguageModel(nn.Module):
 
     def save_encoder(self, folder: Path) -> None:
         """The encoder alone, as a base model's folder holds it (``config.json`` and ``model.safetensors``)."""
-        from safetensors.torch import save_file
-
-        state = {name: tensor.detach().contiguous().cpu() for name, tensor in self.encoder.state_dict().items()}
-        with files.written_aside(folder / encoder_classifier.WEIGHTS) as aside:
-            save_file(state, aside, metadata={"format": "pt"})
-        files.write_json(folder / "config.json", json.loads(self.config.to_json_string(use_diff=False)))
+        write(folder, self.encoder.state_dict(), self.config)
 
 
 def load(folder: Path, pieces: list[list[int]], mask_token: int, special: list[int], *, dropout: float, seed: int) -> MaskedLanguageModel:
@@ -110,7 +104,7 @@ def _fill_head(network: MaskedLanguageModel, folder: Path) -> None:
     """The base model's own layers for guessing, where its file still holds them."""
     from safetensors import safe_open
 
-    path = folder / encoder_classifier.WEIGHTS
+    path = folder / WEIGHTS
     if not path.exists():
         return
     with safe_open(path, framework="pt") as held:
