@@ -8,8 +8,8 @@ from typing import Any
 
 from luthier.core import edits as places
 from luthier.core.edits import Edit
+from luthier.core.tags import ENDS, STARTS
 
-STARTS, ENDS = ("start", "start_offset", "begin"), ("end", "end_offset", "stop")
 TEXTS = ("text", "body", "message", "sentence", "utterance", "query", "content", "input")
 """Names of a column that spans count in, the likeliest first; else it is the only text that is long enough."""
 

@@ -12,6 +12,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 Scheme: TypeAlias = Literal["BIO", "BILOU"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 OUTSIDE = "O"
+STARTS, ENDS = ("start", "start_offset", "begin"), ("end", "end_offset", "stop")
+"""What people call the places of a span, in characters; the end is exclusive."""
 
 
 class Run(NamedTuple):

@@ -10,22 +10,11 @@ from typing import Any
 from luthier.core import edits as places
 from luthier.core.edits import Edit
 from luthier.core.errors import RowError
+from luthier.core.tags import ENDS, STARTS
 
 LABELS = ("label", "kind", "type", "entity", "entity_type", "tag")
 """What the kind of a span may be called."""
-STARTS, ENDS = ("start", "start_offset", "begin"), ("end", "end_offset", "stop")
 WRITE = 'write [{"start": 0, "end": 5, "label": "name"}], in characters; [] where there is none'
-
-
-def text_of(value: Any, field: str = "text") -> str:
-    """A cell as the text that spans count in: as it is, not stripped. Raises ``RowError`` when it is empty or cannot be written."""
-    if not isinstance(value, str) or not value.strip():
-        raise RowError(field, "is empty or no text", "fill it in or remove the row")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise RowError(field, "holds half a character (a lone surrogate)", "save the file as UTF-8") from None
-    return value
 
 
 def entities_in(value: Any, text: str, field: str) -> list[dict[str, Any]]:

@@ -12,15 +12,12 @@ import numpy as np
 
 from luthier.core import tags
 from luthier.core.edits import Edit, applied
-from luthier.core.errors import Damaged, InputError, RowError
 from luthier.core.plan import EvaluatePlan, TrainPlan
 from luthier.core.ports import Judged
 from luthier.core.types import Arrays, Calibration, Example, Item, Prediction, Schema, content_id
 from luthier.tasks import _entities
+from luthier.tasks._text import UNKNOWN, OneText, padded_with_labels, requested
 
-MAX_TOKENS = 512
-UNKNOWN = -100
-"""The tag of what is not judged: all but the first token of a word, and words whose tag is not known."""
 TEMPERATURES = np.exp(np.linspace(np.log(0.3), np.log(5.0), 57))
 PENALTIES = np.arange(0.0, 8.01, 0.25)
 """What the outside tag's logit may lose so that more is found; the first is none."""
@@ -34,20 +31,11 @@ class Tagged(NamedTuple):
     least: float
 
 
-class Tagging:
+class Tagging(OneText):
     """A text of which every word has a tag. A word is tagged by its first token, and an item carries where its words stand."""
 
     carried: ClassVar[tuple[str, ...]] = ("places",)
     pools = False
-
-    def text(self, example: Example) -> str:
-        """The text."""
-        return str(example.inputs["text"])
-
-    def with_text(self, example: Example, text: str) -> Example:
-        """The example with another text, and the id of that text; where the spans lie is left as it was (``with_edits`` moves them)."""
-        inputs = {**example.inputs, "text": text}
-        return replace(example, id=content_id(inputs), inputs=inputs)
 
     def with_edits(self, example: Example, edits: Sequence[Edit]) -> Example:
         """The example after replacements in its text, its spans moved with it."""
@@ -64,18 +52,6 @@ class Tagging:
             output={**prediction.output, "entities": _entities.back(prediction.output["entities"], edits)},
             details=details,
         )
-
-    def processor(self, folder: Path, schema: Schema) -> Any:
-        """A ``tokenizers.Tokenizer`` that truncates at ``schema['max_tokens']``."""
-        from tokenizers import Tokenizer
-
-        path = folder / "tokenizer.json"
-        if not path.exists():
-            raise Damaged(f"{path}: the file is missing", "the model folder needs its tokenizer.json")
-        tokenizer = Tokenizer.from_file(str(path))
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(int(schema.get("max_tokens", MAX_TOKENS)))
-        return tokenizer
 
     def fitted(self, schema: Schema, plan: TrainPlan) -> Schema:
         """The schema with the plan's tag scheme."""
@@ -98,22 +74,9 @@ class Tagging:
         """What is learned of an item: its tokens' tags [tokens] int64."""
         return tag_numbers(target["entities"], places, schema)
 
-    def length(self, item: Item) -> int:
-        """Tokens."""
-        return len(item["input_ids"])
-
     def collate(self, items: Sequence[Item]) -> Arrays:
         """``input_ids`` and ``attention_mask`` [B,S] int64, padded with 0; ``labels`` padded with -100 at their end."""
-        longest = max(len(item["input_ids"]) for item in items)
-        batch: Arrays = {name: np.zeros((len(items), longest), dtype=np.int64) for name in ("input_ids", "attention_mask")}
-        if all("labels" in item for item in items):
-            batch["labels"] = np.full((len(items), max(len(item["labels"]) for item in items)), UNKNOWN, dtype=np.int64)
-        for row, item in enumerate(items):
-            batch["input_ids"][row, : len(item["input_ids"])] = item["input_ids"]
-            batch["attention_mask"][row, : len(item["input_ids"])] = 1
-            if "labels" in batch:
-                batch["labels"][row, : len(item["labels"])] = item["labels"]
-        return batch
+        return padded_with_labels(items)
 
     def save(self, model: Any, folder: Path) -> None:
         """Weights and configuration."""
@@ -134,18 +97,7 @@ class Tagging:
 
     def request(self, body: Mapping[str, Any]) -> list[Example]:
         """``{"text": "..."}`` or ``{"texts": [...]}``; places in the answer count in the text as it was sent."""
-        texts = body.get("texts", body.get("text"))
-        texts = [texts] if isinstance(texts, str) else texts
-        if not isinstance(texts, list) or not texts:
-            raise InputError("text: a text or a list of texts is needed", 'send {"text": "..."} or {"texts": ["...", "..."]}')
-        found = []
-        for number, text in enumerate(texts):
-            try:
-                inputs = {"text": _entities.text_of(text, f"texts[{number}]")}
-            except RowError as error:
-                raise InputError(f"{error.field}: {error.reason}", "send a string with at least one letter, in whole characters") from None
-            found.append(Example(content_id(inputs), inputs))
-        return found
+        return [Example(content_id({"text": text}), {"text": text}) for text in requested(body)]
 
 
 def places_of(tokens: Any, text: str) -> Any:

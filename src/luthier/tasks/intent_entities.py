@@ -20,7 +20,8 @@ from luthier.core.tags import tag_names
 from luthier.core.types import Arrays, Calibration, Column, Example, Finding, Item, Place, Prediction, Schema, content_id, names_in
 from luthier.tasks import _entities
 from luthier.tasks._clauses import clause_numbers, clauses_of
-from luthier.tasks._tagging import MAX_TOKENS, Tagged, Tagging, rounded, tag_numbers, tagged, words_at
+from luthier.tasks._tagging import Tagged, Tagging, rounded, tag_numbers, tagged, words_at
+from luthier.tasks._text import MAX_TOKENS, ranked, text_of
 from luthier.tasks.text_classification import decide, out_of_scope, probabilities
 from luthier.tasks.token_classification import TEXT, single, tag_loss
 
@@ -45,7 +46,7 @@ class IntentEntities(Tagging):
 
     def example(self, row: Mapping[str, Any], place: Place) -> Example:
         """The text, its intents and its spans; other columns are kept for slices."""
-        inputs = {"text": _entities.text_of(row.get("text"))}
+        inputs = {"text": text_of(row.get("text"))}
         entities = _entities.entities_in(row.get("entities"), inputs["text"], "entities")
         target = {"labels": _intents(row.get("intents")), "entities": entities}
         others = {key: value for key, value in row.items() if key not in ("text", "intents", "entities")}
@@ -184,8 +185,7 @@ class IntentEntities(Tagging):
             "out_of_scope": round(prediction.out_of_scope, 4),
         }
         if scores:
-            ranked = sorted(prediction.scores.items(), key=lambda pair: -pair[1])
-            body["scores"] = {label: round(score, 6) for label, score in ranked}
+            body["scores"] = ranked(prediction.scores)
         return body
 
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from luthier.core.errors import Damaged, InputError, RowError
+from luthier.core.errors import InputError
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import Graph
 from luthier.core.types import Arrays, Calibration, Column, Example, Finding, Item, Place, Prediction, Schema, content_id
+from luthier.tasks._text import OneText, padded_with_labels, requested, text_of, tokenizer_in
 
 MAX_TOKENS = 2048
 TEXT = "text"
 
 
-class LanguageModeling:
+class LanguageModeling(OneText):
     """See the module. A row is a text; one that is longer than the model reads is cut there (give a long document in pieces)."""
 
     name = "language-modeling"
@@ -33,24 +33,9 @@ class LanguageModeling:
 
     def example(self, row: Mapping[str, Any], place: Place) -> Example:
         """The text; the target names the input that is to be predicted. Other columns are kept for slices (``source`` ...)."""
-        text = row.get(TEXT)
-        if not isinstance(text, str) or not text.strip():
-            raise RowError(TEXT, "is empty or no text", "fill it in or remove the row")
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise RowError(TEXT, "holds half a character, which UTF-8 cannot hold", "save the file as UTF-8") from None
+        text = text_of(row.get(TEXT))
         inputs = {TEXT: text.strip()}
         return Example(content_id(inputs), inputs, TEXT, "", str(place), {key: value for key, value in row.items() if key != TEXT})
-
-    def text(self, example: Example) -> str:
-        """The text."""
-        return str(example.inputs[TEXT])
-
-    def with_text(self, example: Example, text: str) -> Example:
-        """The example with another text, and the id of that text."""
-        inputs = {**example.inputs, TEXT: text}
-        return replace(example, id=content_id(inputs), inputs=inputs)
 
     def stratum(self, example: Example) -> str:
         """The text's source, where there is such a column: every split holds the same mix."""
@@ -68,15 +53,7 @@ class LanguageModeling:
 
     def processor(self, folder: Path, schema: Schema) -> Any:
         """A ``tokenizers.Tokenizer`` without truncation: ``encode`` cuts, and knows where a text ends."""
-        from tokenizers import Tokenizer
-
-        path = folder / "tokenizer.json"
-        if not path.exists():
-            raise Damaged(f"{path}: the file is missing", "the model folder needs its tokenizer.json")
-        tokenizer = Tokenizer.from_file(str(path))
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        return tokenizer
+        return tokenizer_in(folder)
 
     def encode(self, examples: Sequence[Example], processor: Any, schema: Schema) -> list[Item]:
         """``input_ids`` [tokens] int64: a begin-of-text where the model has one, the text, its end; ``bytes`` [1] of the text that was kept
@@ -93,23 +70,9 @@ class LanguageModeling:
             items.append(item | {"labels": ids} if example.target is not None else item)
         return items
 
-    def length(self, item: Item) -> int:
-        """Tokens."""
-        return len(item["input_ids"])
-
     def collate(self, items: Sequence[Item]) -> Arrays:
         """``input_ids`` and ``attention_mask`` [B,S] int64, padded with 0 at the end; ``labels`` [B,S], padded with -100."""
-        longest = max(len(item["input_ids"]) for item in items)
-        batch: Arrays = {name: np.zeros((len(items), longest), dtype=np.int64) for name in ("input_ids", "attention_mask")}
-        if all("labels" in item for item in items):
-            batch["labels"] = np.full((len(items), longest), -100, dtype=np.int64)
-        for row, item in enumerate(items):
-            count = len(item["input_ids"])
-            batch["input_ids"][row, :count] = item["input_ids"]
-            batch["attention_mask"][row, :count] = 1
-            if "labels" in batch:
-                batch["labels"][row, :count] = item["labels"]
-        return batch
+        return padded_with_labels(items)
 
     def decode(self, ids: Sequence[str], outputs: Arrays, schema: Schema, calibration: Calibration) -> list[Prediction]:
         """The text's own perplexity as output; confidence is the mean chance (geometric) of its tokens."""
@@ -136,11 +99,7 @@ class LanguageModeling:
 
     def request(self, body: Mapping[str, Any]) -> list[Example]:
         """``{"text": "..."}`` or ``{"texts": [...]}``: texts to measure."""
-        texts = body.get("texts", body.get(TEXT))
-        texts = [texts] if isinstance(texts, str) else texts
-        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-            raise InputError("text: a text or a list of texts is needed", 'send {"text": "..."} or {"texts": ["...", "..."]}')
-        return [Example(content_id({TEXT: text.strip()}), {TEXT: text.strip()}) for text in texts]
+        return [Example(content_id({TEXT: text}), {TEXT: text}) for text in map(str.strip, requested(body))]
 
     def answer(self, prediction: Prediction, *, scores: bool = False) -> dict[str, Any]:
         """``{id, perplexity}``."""

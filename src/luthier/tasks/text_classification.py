@@ -9,22 +9,21 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from luthier.core.errors import Damaged, InputError, RowError
+from luthier.core.errors import InputError, RowError
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import Graph
 from luthier.core.types import Arrays, Calibration, Column, Example, Finding, Item, Place, Prediction, Schema, content_id
+from luthier.tasks._text import MAX_TOKENS, OneText, padded, ranked
 
-MAX_TOKENS = 512
 HALVED = "holds half a character (a lone surrogate)"
 
 
-class TextClassification:
+class TextClassification(OneText):
     """See the module."""
 
     name = "text-classification"
@@ -53,15 +52,6 @@ class TextClassification:
         inputs = {"text": _written("text", row.get("text"))}
         others = {_whole("", key): _whole(key, value) for key, value in row.items() if key not in ("text", "label")}
         return Example(content_id(inputs), inputs, _target(row.get("label")), "", str(place), others)
-
-    def text(self, example: Example) -> str:
-        """The text."""
-        return str(example.inputs["text"])
-
-    def with_text(self, example: Example, text: str) -> Example:
-        """The example with another text, and the id of that text."""
-        inputs = {**example.inputs, "text": text}
-        return replace(example, id=content_id(inputs), inputs=inputs)
 
     def stratum(self, example: Example) -> str:
         """The label; for several labels, their sorted set."""
@@ -113,18 +103,6 @@ class TextClassification:
             )
         return found
 
-    def processor(self, folder: Path, schema: Schema) -> Any:
-        """A ``tokenizers.Tokenizer`` that truncates at ``schema['max_tokens']``."""
-        from tokenizers import Tokenizer
-
-        path = folder / "tokenizer.json"
-        if not path.exists():
-            raise Damaged(f"{path}: the file is missing", "the model folder needs its tokenizer.json")
-        tokenizer = Tokenizer.from_file(str(path))
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(int(schema.get("max_tokens", MAX_TOKENS)))
-        return tokenizer
-
     def encode(self, examples: Sequence[Example], processor: Any, schema: Schema) -> list[Item]:
         """``input_ids`` [tokens] int64; ``labels`` [] int64, or [classes] float32 for several labels, when the target is known."""
         index = {label: number for number, label in enumerate(schema["labels"])}
@@ -137,20 +115,9 @@ class TextClassification:
             items.append(item)
         return items
 
-    def length(self, item: Item) -> int:
-        """Tokens."""
-        return len(item["input_ids"])
-
     def collate(self, items: Sequence[Item]) -> Arrays:
         """``input_ids`` and ``attention_mask`` [B,S] int64, padded with 0; ``labels`` [B] or [B,classes]."""
-        longest = max(len(item["input_ids"]) for item in items)
-        ids = np.zeros((len(items), longest), dtype=np.int64)
-        mask = np.zeros((len(items), longest), dtype=np.int64)
-        for row, item in enumerate(items):
-            count = len(item["input_ids"])
-            ids[row, :count] = item["input_ids"]
-            mask[row, :count] = 1
-        batch: Arrays = {"input_ids": ids, "attention_mask": mask}
+        batch = padded(items)
         if all("labels" in item for item in items):
             batch["labels"] = np.stack([item["labels"] for item in items])
         return batch
@@ -230,8 +197,7 @@ class TextClassification:
             "out_of_scope": round(prediction.out_of_scope, 4),
         }
         if scores:
-            ranked = sorted(prediction.scores.items(), key=lambda pair: -pair[1])
-            body["scores"] = {label: round(score, 6) for label, score in ranked}
+            body["scores"] = ranked(prediction.scores)
         return body
 
 

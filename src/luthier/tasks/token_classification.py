@@ -15,7 +15,8 @@ from luthier.core.ports import Graph
 from luthier.core.tags import tag_names
 from luthier.core.types import Arrays, Calibration, Column, Example, Finding, Place, Prediction, Schema, content_id, names_in
 from luthier.tasks import _entities
-from luthier.tasks._tagging import MAX_TOKENS, UNKNOWN, Tagging, rounded, tagged
+from luthier.tasks._tagging import Tagging, rounded, tagged
+from luthier.tasks._text import MAX_TOKENS, UNKNOWN, text_of
 
 TEXT = Column("text", "the text, as it is written", True, ("body", "message", "sentence", "utterance", "query", "content", "input"))
 
@@ -36,7 +37,7 @@ class TokenClassification(Tagging):
 
     def example(self, row: Mapping[str, Any], place: Place) -> Example:
         """The text and its spans; other columns are kept for slices."""
-        inputs = {"text": _entities.text_of(row.get("text"))}
+        inputs = {"text": text_of(row.get("text"))}
         target = {"entities": _entities.entities_in(row.get("entities"), inputs["text"], "entities")}
         return Example(content_id(inputs), inputs, target, "", str(place), {k: v for k, v in row.items() if k not in ("text", "entities")})
 
