@@ -13,8 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from luthier.core.plan import TrainPlan
-from luthier.core.ports import Footprint
-from luthier.methods._shape import shape, training_bytes
+from luthier.methods._whole import Whole
 
 TOGETHER = 4
 """Rows of a class that stand in a batch together, where it has so many."""
@@ -65,7 +64,7 @@ class Contrast:
         return each.sum() / (count > 0).sum().clamp(min=1)
 
 
-class Contrastive:
+class Contrastive(Whole):
     """See the module. Validation fits the output layer on the vectors of that moment, as does the end."""
 
     name = "contrastive"
@@ -83,25 +82,6 @@ class Contrastive:
     def objective(self, plan: TrainPlan) -> Contrast:
         """Learns by pairs instead of the task's loss."""
         return Contrast()
-
-    def cut(self, plan: TrainPlan, depth: int) -> int:
-        """Nothing is frozen."""
-        return 0
-
-    def apply(self, model: Any, plan: TrainPlan) -> Any:
-        """The model as it is."""
-        return model
-
-    def merge(self, model: Any) -> Any:
-        """The model as it is."""
-        return model
-
-    def footprint(self, card: Mapping[str, Any], plan: TrainPlan, tokens_per_batch: int) -> Footprint:
-        """Forward and backward through every layer: three times the forward FLOP."""
-        form = shape(card)
-        tokens = int(card.get("tokens") or 16)
-        flop = 3.0 * form.forward_flop(tokens)
-        return Footprint(form.parameters, flop, 0.0, training_bytes(form, form.parameters, form.layers, tokens_per_batch))
 
 
 plugin = Contrastive()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from luthier.core.plan import TrainPlan
-from luthier.core.ports import Footprint
-from luthier.methods._shape import shape, training_bytes
+from luthier.methods._whole import Whole
 
 _SAME: dict[str, Any] = {"batch_tokens": 640, "fitted_head": True}
 _EFFORTS: dict[str, dict[str, Any]] = {
@@ -17,7 +14,7 @@ _EFFORTS: dict[str, dict[str, Any]] = {
 }
 
 
-class Full:
+class Full(Whole):
     """See the module."""
 
     name = "full"
@@ -33,25 +30,6 @@ class Full:
     def defaults(self, effort: str) -> dict[str, Any]:
         """Epochs, learning rates and batch size; measured on BANKING77 (``design/LOG.md``)."""
         return dict(_EFFORTS[effort])
-
-    def cut(self, plan: TrainPlan, depth: int) -> int:
-        """Nothing is frozen."""
-        return 0
-
-    def apply(self, model: Any, plan: TrainPlan) -> Any:
-        """The model as it is."""
-        return model
-
-    def merge(self, model: Any) -> Any:
-        """The model as it is."""
-        return model
-
-    def footprint(self, card: Mapping[str, Any], plan: TrainPlan, tokens_per_batch: int) -> Footprint:
-        """Forward and backward through every layer: three times the forward FLOP."""
-        form = shape(card)
-        tokens = int(card.get("tokens") or 16)
-        flop = 3.0 * form.forward_flop(tokens)
-        return Footprint(form.parameters, flop, 0.0, training_bytes(form, form.parameters, form.layers, tokens_per_batch))
 
 
 plugin = Full()

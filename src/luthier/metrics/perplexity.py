@@ -28,7 +28,6 @@ class Perplexity:
 
     def compute(self, judged: Judged) -> list[Score]:
         """Three scores, ``perplexity`` first; ``parts`` holds it by the rows' ``source`` column, where there is one."""
-        _check(judged)
         values = {name: float(found[0]) for name, found in self.resample(judged, np.ones((1, len(judged.examples)))).items()}
         sources = [str(one.columns.get("source", "")) for one in judged.examples]
         parts: dict[str, float] = {}
@@ -43,7 +42,8 @@ class Perplexity:
 
     def resample(self, judged: Judged, counts: Any) -> dict[str, Any]:
         """The scores of each resample; ``counts`` [resamples, rows]."""
-        _check(judged)
+        if not set(READ) <= judged.outputs.keys():
+            raise NotPossible("perplexity: the model gives no losses of tokens", "choose a metric of the task")
         loss, predicted, correct, size = (np.asarray(judged.outputs[name], np.float64).reshape(-1) for name in READ)
         nats, tokens = counts @ loss, np.maximum(counts @ predicted, 1)
         return {
@@ -55,11 +55,6 @@ class Perplexity:
     def figures(self, judged: Judged) -> dict[str, Any]:
         """None."""
         return {}
-
-
-def _check(judged: Judged) -> None:
-    if not set(READ) <= judged.outputs.keys():
-        raise NotPossible("perplexity: the model gives no losses of tokens", "choose a metric of the task")
 
 
 plugin = Perplexity()

@@ -63,20 +63,23 @@ class Machine:
 def choose(request: FitRequest, folder: Path, cache: str = "") -> Machine:
     """The machine's choices for a training: those written in ``folder``, else those that an equal training left in ``cache``, else
     measured now."""
-    own = folder / "machine.json"
-    shared = Path(cache) / f"machine-{_key(request)}.json" if cache else None
-    known = (_written(place) for place in (own, shared) if place is not None and place.exists())
-    machine = next((one for one in known if one is not None), None) or measure(request, folder)
-    for place in (own, shared):
-        if place is not None and (not place.exists() or _written(place) is None):
+    places = [folder / "machine.json"] + ([Path(cache) / f"machine-{_key(request)}.json"] if cache else [])
+    written = {place: _written(place) for place in places}
+    machine = next((one for one in written.values() if one is not None), None) or measure(request, folder)
+    for place, known in written.items():
+        if known is None:
             files.write_json(place, asdict(machine))
     return machine
 
 
 def _written(place: Path) -> Machine | None:
-    """The choices in a file; ``None`` when they are for a GPU and there is none here: a training that was taken over goes on without."""
+    """The choices in a file, where there is one; ``None`` when they are for a GPU and there is none here: a training that was taken over
+    goes on without.
+    """
     import torch
 
+    if not place.exists():
+        return None
     machine = Machine(**files.read_json(place))
     return None if machine.device.startswith("cuda") and not torch.cuda.is_available() else machine
 
