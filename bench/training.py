@@ -1,6 +1,6 @@
 """Speed of training against the plain ``transformers.Trainer`` with its defaults: same model, data, machine, one run.
 
-    python bench/training.py [--quick] [--rows N] [--seeds 17,18,19] [--skip-prediction]
+    python bench/training.py [--quick] [--rows N] [--seeds 17,18,19] [--plain-seeds 1] [--skip-prediction]
 
 The Trainer: batch 8, padding to the longest of a batch, learning rate 5e-5, 3 epochs, linear decay, no evaluation and no saving inside
 the clock.
@@ -197,6 +197,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="1,200 rows, one seed; prints the bars but does not hold anyone to them")
     parser.add_argument("--rows", type=int, default=0)
     parser.add_argument("--seeds", default="17,18,19", type=lambda text: [int(one) for one in text.split(",")])
+    parser.add_argument("--plain-seeds", type=int, default=0, help="seeds that the plain Trainer runs, the first ones (0: all)")
     parser.add_argument("--skip-prediction", action="store_true")
     args = parser.parse_args()
     if args.quick:
@@ -205,8 +206,9 @@ def main() -> None:
     setting = Setting(banking77("train", args.rows), banking77("test", args.rows // 3))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for seed in args.seeds:
-            rows.append(plain_trainer(setting, seed))
+        for number, seed in enumerate(args.seeds):
+            if number < (args.plain_seeds or len(args.seeds)):
+                rows.append(plain_trainer(setting, seed))
             rows += [ours(setting, method, changes, seed, Path(folder)) for method in RATIOS for changes in RUNS[method]]
         cv = {method: folds(setting, method, Path(folder)) for method in ("top", "head")}
         predicted = [] if args.skip_prediction else predictions(args.rows or 4000, Path(folder))

@@ -144,6 +144,9 @@ class EvaluatePlan(Section):
         lt=1,
         description="share of the words in spans that must be found, on validation rows, whatever else is; 0: as trained",
     )
+    written_rows: int = Field(
+        default=200, gt=0, description="tasks that write: test rows that answers are written for (perplexity is over all rows)"
+    )
     compare_to: str = Field(default="", description="an earlier model to test against (id or name)")
     label_errors: bool = Field(default=True, description="with folds: look for likely label errors (cleanlab)")
     seed: int = Field(default=23, ge=0, description="seed of folds and bootstrap")
@@ -159,6 +162,9 @@ class ExportPlan(Section):
     max_metric_loss: float = Field(default=0.005, ge=0, le=1, description="most that the primary metric may lose")
     max_logit_difference: float = Field(default=1e-3, gt=0, description="largest logit difference that the fp32 graph may show")
     rows: int = Field(default=1000, gt=0, description="evaluation rows used for parity")
+    streams: int = Field(
+        default=8, gt=0, description="tasks that write: answers written at once in the load that the runtime is chosen for"
+    )
     latency_seconds: float = Field(default=1.0, gt=0, description="measuring time for each runtime and batch size")
 
 

@@ -37,8 +37,13 @@ class Task(Protocol):
     """What differs by task. ``encode`` and ``decode`` use numpy and ``tokenizers`` only and exist once, for every stage and for serving.
 
     A target is a label, a list of labels, or a record (``names_in``). A task may have more than this, which the functions below ask for:
-    ``carried``, ``pools`` and ``exported`` (attributes), ``fitted``, ``class_of``, ``calibrate``, ``with_edits`` and ``as_written``
-    (methods).
+    ``carried``, ``pools``, ``exported``, ``writes`` and ``runtimes`` (attributes), ``fitted``, ``class_of``, ``calibrate``,
+    ``with_edits``, ``as_written``, ``stops`` and ``most_new_tokens`` (methods).
+
+    A task **writes** when its answer is text that a model generates. Its items hold ``input_ids`` (the prompt, then the answer where it
+    is known), ``prompt`` [1]: how many of them are given, ``loss_mask``: 1 for the tokens that are learned and judged, and ``bytes`` [1]
+    of what is judged (UTF-8). It is judged on its targets too (perplexity), so its test items hold them; what it writes starts from the
+    prompt alone. Its outputs have ``loss_sum``, ``predicted`` and ``correct`` [rows], and what was written (``core.writing``).
     """
 
     name: str
