@@ -1,6 +1,6 @@
 """Makes what `recipes/pretrain-starter-gpt.yaml` starts from, and ships what it made: text in pieces, a tokenizer, random weights.
 
-    python bench/starter_gpt.py text FOLDER      # FOLDER/text.jsonl, from ../shared/data/pretraining (or --texts)
+    python bench/starter_gpt.py text FOLDER      # FOLDER/text.jsonl, from ../shared/data/pretraining (or --texts); --share novels=0.25
     python bench/starter_gpt.py base FOLDER      # FOLDER/untrained: config.json, tokenizer.json, random weights
     luthier run recipes/pretrain-starter-gpt.yaml --set data.train=FOLDER/text.jsonl --set model=FOLDER/untrained
     python bench/starter_gpt.py ship MODEL       # src/luthier/catalog/weights/starter-gpt, in bfloat16
@@ -16,7 +16,7 @@ import json
 import lzma
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,17 @@ CHAT_TEMPLATE = (
 )
 
 
-def documents(folder: Path) -> Iterator[tuple[str, int, str]]:
-    """(source, number, text) of every document; dialogues are written as the chat template writes them."""
+def documents(folder: Path, shares: Mapping[str, float]) -> Iterator[tuple[str, int, str]]:
+    """(source, number, text) of every document, or of an evenly spaced share of a source's; dialogues are written as the chat template
+    writes them.
+    """
     for path in sorted(folder.glob("*.jsonl.xz")):
         source = path.name.split(".")[0]
+        share = shares.get(source, 1.0)
         with lzma.open(path, "rt", encoding="utf-8") as lines:
             for number, line in enumerate(lines):
+                if int((number + 1) * share) == int(number * share):
+                    continue
                 text = json.loads(line)["text"]
                 yield source, number, _as_chat(text) if source in ("task_dialogues", "taskmaster") else text
 
@@ -83,8 +88,10 @@ def pieces(text: str) -> Iterator[str]:
         yield text.strip()
 
 
-def write_text(texts: Path, folder: Path) -> None:
-    """``text.jsonl``: pieces of long documents, and short ones joined."""
+def write_text(texts: Path, folder: Path, shares: Mapping[str, float]) -> None:
+    """``text.jsonl``: pieces of long documents, and short ones joined; of some sources a share only (a CPU gets through less)."""
+    if unknown := sorted(set(shares) - {path.name.split(".")[0] for path in texts.glob("*.jsonl.xz")}):
+        raise SystemExit(f"--share: no source is named {', '.join(unknown)} in {texts}")
     folder.mkdir(parents=True, exist_ok=True)
     waiting: dict[str, list[str]] = {}
     with (folder / "text.jsonl").open("w", encoding="utf-8") as out:
@@ -92,7 +99,7 @@ def write_text(texts: Path, folder: Path) -> None:
         def put(source: str, number: int, text: str) -> None:
             out.write(json.dumps({"text": text, "source": source, "document": f"{source}-{number}"}, ensure_ascii=False) + "\n")
 
-        for source, number, text in documents(texts):
+        for source, number, text in documents(texts, shares):
             if len(text) < SHORT_CHARACTERS:
                 short = waiting.setdefault(source, [])
                 short.append(text.strip())
@@ -176,9 +183,10 @@ def main() -> None:
     parser.add_argument("what", choices=["text", "base", "ship"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--texts", type=Path, default=TEXTS)
+    parser.add_argument("--share", action="append", default=[], metavar="SOURCE=0.5", help="use a share of a source's documents")
     given = parser.parse_args()
     if given.what == "text":
-        write_text(given.texts, given.folder)
+        write_text(given.texts, given.folder, {name: float(share) for name, _, share in (one.partition("=") for one in given.share)})
     elif given.what == "base":
         write_base(given.folder)
     else:
