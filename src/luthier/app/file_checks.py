@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from luthier.app import jsonl_lines, row_rules
-from luthier.app.message_rules import tokens
 from luthier.app.reply_census import ReplyCensus
 from luthier.core import registry
 from luthier.core.errors import InputError, LuthierError, RowError, UnsafeFile
+from luthier.core.message_rules import shown_key, tokens
 from luthier.core.ports import BadRow, Format, Row
 
 FEWEST_ROWS = 10
@@ -180,7 +180,7 @@ class Gathered:
         if not self.columns:
             self.columns = dict.fromkeys(list(values)[:MOST_COLUMNS])
         elif not set(values) & set(self.columns):
-            raise RowError("", "has none of the first row's columns", "columns: " + ", ".join(map(jsonl_lines.shown_key, self.columns)))
+            raise RowError("", "has none of the first row's columns", "columns: " + ", ".join(map(shown_key, self.columns)))
         self.texts = self.texts or any(isinstance(value, str) for value in values.values())
 
     def facts(self) -> dict[str, Any]:

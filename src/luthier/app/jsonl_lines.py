@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from luthier.core.errors import InputError, RowError
+from luthier.core.message_rules import a_kind, shown_key
 
 LONGEST_LINE_BYTES = 16_000_000
 DEEPEST = 100
@@ -93,12 +94,6 @@ def parse(data: bytes) -> dict[str, Any]:
     return value
 
 
-def a_kind(value: Any) -> str:
-    """What a JSON value is, in JSON's words."""
-    kinds = {dict: "an object", list: "an array", str: "a text", bool: "true or false", int: "a number", float: "a number"}
-    return kinds.get(type(value), "null")
-
-
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) != len(pairs):
@@ -117,11 +112,6 @@ def _float(text: str) -> float:
     if not math.isfinite(number):
         raise RowError("", f"holds the number {text[:20]}, which is too large", "write a smaller number")
     return number
-
-
-def shown_key(key: str) -> str:
-    """A key as an error names it: short, and plain."""
-    return key if re.fullmatch(r"[\w.-]{1,40}", key) else repr(key[:40])
 
 
 def _check_depth(value: Any) -> None:

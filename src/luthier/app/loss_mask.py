@@ -9,9 +9,9 @@ from typing import Any
 from luthier.app import jsonl_lines, row_rules
 from luthier.app.deciding import CLASSIFIER, GENERATOR
 from luthier.app.file_checks import HEAD_BYTES, is_jsonl
-from luthier.app.message_rules import Reply, estimated_tokens
 from luthier.app.reply_census import ReplyCensus
 from luthier.core.errors import InputError, RowError
+from luthier.core.message_rules import Reply, estimated_tokens
 
 SHOWN_CHARACTERS = 200
 READ_BYTES = 8_000_000

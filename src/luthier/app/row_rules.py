@@ -8,10 +8,9 @@ from __future__ import annotations
 import difflib
 from typing import Any, Literal, NamedTuple
 
-from luthier.app import message_rules as rules
-from luthier.app.jsonl_lines import a_kind, shown_key
-from luthier.app.message_rules import Reply
+from luthier.core import message_rules as rules
 from luthier.core.errors import RowError
+from luthier.core.message_rules import Reply, a_kind, shown_key
 
 Kind = Literal["chat", "preference", "completion", "reinforcement", "table"]
 

@@ -166,4 +166,3 @@ class Worker:
         from luthier.app.courier import Courier
 
         Courier(self.tunings.engine).deliver_due(20)
-

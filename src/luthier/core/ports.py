@@ -37,8 +37,8 @@ class Task(Protocol):
     """What differs by task. ``encode`` and ``decode`` use numpy and ``tokenizers`` only and exist once, for every stage and for serving.
 
     A target is a label, a list of labels, or a record (``names_in``). A task may have more than this, which the functions below ask for:
-    ``carried``, ``pools``, ``exported``, ``writes`` and ``runtimes`` (attributes), ``fitted``, ``class_of``, ``calibrate``,
-    ``with_edits``, ``as_written``, ``stops`` and ``most_new_tokens`` (methods).
+    ``carried``, ``pools``, ``exported``, ``validation_metric``, ``writes`` and ``runtimes`` (attributes), ``fitted``, ``class_of``,
+    ``calibrate``, ``maskable``, ``with_edits``, ``as_written``, ``stops`` and ``most_new_tokens`` (methods).
 
     A task **writes** when its answer is text that a model generates. Its items hold ``input_ids`` (the prompt, then the answer where it
     is known), ``prompt`` [1]: how many of them are given, ``loss_mask``: 1 for the tokens that are learned and judged, and ``bytes`` [1]
@@ -119,6 +119,11 @@ def exported(task: Task) -> bool:
     return bool(getattr(task, "exported", True))
 
 
+def validation_metric(task: Task) -> str:
+    """``validation_metric``: what chooses the best checkpoint where the primary metric costs too much for that; else the primary one."""
+    return str(getattr(task, "validation_metric", task.primary_metric))
+
+
 def pooled_at(task: Task, cut: int, depth: int) -> bool:
     """Whether what is cached below layer ``cut`` is one vector a text: the whole trunk, unless the task's ``pools`` is false (then every
     token has a vector of its own).
@@ -153,6 +158,12 @@ def edited(task: Task, example: Example, edits: Sequence[Edit]) -> Example:
     own = getattr(task, "with_edits", None)
     found: Example = own(example, edits) if own else task.with_text(example, applied(task.text(example), edits))
     return found
+
+
+def maskable(task: Task, example: Example) -> str:
+    """``maskable(example)``: every text of an example, its target's too, where a target is text; else its text. Edits are places in it."""
+    own = getattr(task, "maskable", None)
+    return str(own(example)) if own else task.text(example)
 
 
 def as_written(task: Task, prediction: Prediction, edits: Sequence[Edit]) -> Prediction:
@@ -228,6 +239,9 @@ class Judged:
 class Metric(Protocol):
     """A family of scores. ``figures`` (optional data for plots, JSON) keyed by figure name.
 
+    Optional, for 95 % intervals and paired tests: ``resample(judged, counts)`` gives {score: [resamples]} for ``counts`` [resamples,
+    rows]; or, where each score is a mean over rows, ``by_row(judged)`` gives {score: [rows], nan for a row that has none}.
+
     One that gives several scores names them all in ``scores``; else there is one, named like the metric. Bars are checked against them.
     """
 
@@ -267,8 +281,8 @@ class Baseline(Protocol):
 
 @dataclass(frozen=True)
 class BaselineContext:
-    """What a baseline may use: the task, the schema, the untouched base model, the training plan, and how to fit (``fit`` of the train
-    stage).
+    """What a baseline may use: the task, the schema, the untouched base model, the training plan, how to fit (``fit`` of the train stage),
+    and how a model answers test rows: ``answers(model, test) -> Arrays``, as the fine-tuned model's are made.
     """
 
     task: Task
@@ -280,6 +294,7 @@ class BaselineContext:
     work: Path
     steps: int = 0
     threads: int = 1
+    answers: Callable[[Any, Sequence[Example]], Arrays] = field(default=lambda model, test: {})
 
 
 class Row(NamedTuple):

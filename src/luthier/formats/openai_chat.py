@@ -114,6 +114,8 @@ class OpenaiChat:
     name = "openai-chat"
     summary = "OpenAI chat JSONL: the label is the assistant's reply"
     suffixes = (".jsonl",)
+    turns = ("messages",)
+    """What it turns into text and label; a task that wants the messages themselves reads the file as JSONL."""
 
     def sniff(self, path: Path, head: bytes) -> float:
         """Sure when the first line is an object with messages."""

@@ -20,7 +20,8 @@ DROPOUTS = ("attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop")
 
 
 class LanguageModel(nn.Module):
-    """``forward`` gives ``loss_sum`` (nats), ``predicted`` (tokens that count) and ``correct`` (of these, guessed rightly), [B] each.
+    """``forward`` gives ``loss_sum`` (nats), ``predicted`` (tokens that count) and, unless it is being trained (5 % of a step on a CPU),
+    ``correct`` (of these, guessed rightly), [B] each.
 
     ``decoder`` is any causal language model of transformers.
     """
@@ -52,12 +53,10 @@ class LanguageModel(nn.Module):
         logits = self.decoder.get_output_embeddings()(hidden[:, :-1])
         right = input_ids[:, 1:]
         losses = functional.cross_entropy(logits.flatten(0, 1).float(), right.flatten(), reduction="none").view(right.shape)
-        guessed = (logits.argmax(dim=-1) == right).float()
-        return {
-            "loss_sum": (losses * counted).sum(dim=1),
-            "predicted": counted.sum(dim=1),
-            "correct": (guessed * counted).sum(dim=1),
-        }
+        found = {"loss_sum": (losses * counted).sum(dim=1), "predicted": counted.sum(dim=1)}
+        if not self.training:
+            found["correct"] = ((logits.argmax(dim=-1) == right).float() * counted).sum(dim=1)
+        return found
 
     def lower(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, cut: int) -> torch.Tensor:
         """Not possible yet: a language model is trained whole or with adapters."""

@@ -55,6 +55,8 @@ def rows(count: int = 24, *, several: bool = False, seed: int = 1) -> list[dict[
                 "label": asked,
                 "channel": "mail" if number % 4 else "phone",
                 "intents": asked,
+                "summary": label,
+                "messages": [{"role": "user", "content": " ".join(words)}, {"role": "assistant", "content": label}],
                 "entities": _entities(words),
             }
         )

@@ -13,6 +13,7 @@ import numpy as np
 from luthier.core import registry
 from luthier.core.ports import Judged, calibrated
 from luthier.core.types import Calibration
+from luthier.core.writing import writes
 from luthier.stages.evaluate.scoring import right_rows
 from luthier.stages.evaluate.subject import Subject, listed
 
@@ -26,13 +27,13 @@ FEW_POSITIVES = 5
 
 
 def fit(subject: Subject, outputs: dict[str, Any]) -> Calibration:
-    """The calibration for ``task.decode``; without validation rows the costs alone, which are given and not fitted.
+    """The calibration for ``task.decode``; without validation rows, or where the task writes, the costs alone, which are given.
 
     ``outputs`` are the model's on the validation rows.
     """
     examples = subject.validation
     given = decision_rule(subject)
-    if not examples:
+    if not examples or writes(subject.task):
         return given
     calibration: Calibration = dict(given)
     if "logits" in outputs:

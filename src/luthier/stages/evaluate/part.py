@@ -22,6 +22,7 @@ from luthier.core.job import Job
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import BaselineContext, BaselineResult
 from luthier.core.types import Arrays, Example, Item
+from luthier.core.writing import writes
 from luthier.stages.evaluate import crossvalidate
 from luthier.stages.evaluate.subject import Subject, read
 from luthier.stages.parent import end_with_parent
@@ -110,7 +111,6 @@ def _with_features(subject: Subject, items: list[Item]) -> list[Item]:
 
 def fold(subject: Subject, number: int, one: crossvalidate.Fold, items: Sequence[Item], tell: Callable[[float], None]) -> None:
     """Trains one fold and keeps its answers on the rows it has not seen (uncalibrated)."""
-    from luthier.stages.inference import predict
     from luthier.stages.train.fit import fit
 
     examples = [*subject.train, *subject.validation]
@@ -119,7 +119,7 @@ def fold(subject: Subject, number: int, one: crossvalidate.Fold, items: Sequence
     )
     result = fit(request, _telling(tell))
     held = [{name: value for name, value in items[row].items() if name != "labels"} for row in one.held]
-    outputs = predict(subject.task, result.model, held, cut=result.cut if _cached(held) else 0)
+    outputs = subject.answers(result.model, held, cut=result.cut if _cached(held) else 0, share=subject.job.plan.evaluate.folds)
     write_result(
         result_folder(subject.work, f"fold-{number}"),
         {**judged_by(outputs), "rows": one.held},
@@ -158,6 +158,7 @@ def baseline(subject: Subject, name: str, tell: Callable[[float], None]) -> None
         fit=_fitter(subject, tell),
         work=work,
         steps=int(subject.training.get("steps", 0)),
+        answers=lambda model, test: subject.answers(model, subject.items(_to_judge(subject, test), targets=False)),
     )
     test = [Example(one.id, one.inputs, None, one.group, one.source, one.columns) for one in subject.test]
     result: BaselineResult = registry.get("baselines", name).run([*subject.train, *subject.validation], test, context)
@@ -169,7 +170,6 @@ def _fitter(subject: Subject, tell: Callable[[float], None]) -> Callable[..., Ba
     """``fit(train, test, pretrained=, max_steps=)`` for a baseline: every weight learns; validation rows choose the best checkpoint."""
 
     def run(train: Sequence[Example], test: Sequence[Example], *, pretrained: bool, max_steps: int) -> BaselineResult:
-        from luthier.stages.inference import predict
         from luthier.stages.train.fit import fit
 
         held = {example.id for example in subject.validation}
@@ -180,10 +180,16 @@ def _fitter(subject: Subject, tell: Callable[[float], None]) -> Callable[..., Ba
         flop_per_token = _flop_per_token(subject, plan, items)
         result = fit(replace(request, pretrained=pretrained, max_steps=max_steps, flop_per_token=flop_per_token), _telling(tell))
         start = time.perf_counter()
-        outputs = predict(subject.task, result.model, subject.items(test, targets=False))
+        outputs = subject.answers(result.model, subject.items(_to_judge(subject, test), targets=False))
         return BaselineResult(outputs, result.seconds, time.perf_counter() - start, result.flop)
 
     return run
+
+
+def _to_judge(subject: Subject, test: Sequence[Example]) -> Sequence[Example]:
+    """The test rows as they are judged: those of a task that writes with their targets, which a baseline is not given."""
+    same = [one.id for one in test] == [one.id for one in subject.test]
+    return subject.test if writes(subject.task) and same else test
 
 
 def every_weight(plan: TrainPlan, steps: int) -> TrainPlan:

@@ -30,7 +30,15 @@ def resamples(task: Task, judged: Judged, counts: Any, names: Sequence[str] = ()
         metric = registry.get("metrics", name)
         if hasattr(metric, "resample") and len(counts):
             found |= metric.resample(judged, counts)
+        elif hasattr(metric, "by_row") and len(counts):
+            found |= {score: _means(values, counts) for score, values in metric.by_row(judged).items()}
     return found
+
+
+def _means(values: Any, counts: Any) -> Any:
+    """The mean over rows in each resample; a row without a value (nan) counts in none."""
+    known = ~np.isnan(values)
+    return (counts[:, known] @ values[known]) / np.maximum(counts[:, known].sum(axis=1), 1)
 
 
 def table(task: Task, judged: Judged, counts: Any) -> dict[str, dict[str, Any]]:

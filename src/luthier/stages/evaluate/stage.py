@@ -14,6 +14,7 @@ from luthier.core.events import GateDecided, NoteSaid, StageProgressed
 from luthier.core.job import Job
 from luthier.core.ports import Emit, Judged
 from luthier.core.types import Arrays, content_id
+from luthier.core.writing import writes
 from luthier.stages.evaluate import (
     bootstrap,
     calibrate,
@@ -27,6 +28,7 @@ from luthier.stages.evaluate import (
     reference,
     report,
     scoring,
+    side_by_side,
     slices,
     thresholds,
 )
@@ -39,6 +41,9 @@ from luthier.stages.train.threads import cores
 from luthier.store import files
 
 TIMED_ROWS = 256
+WRITTEN_ROWS = 16
+COMPARED = ("accuracy", "macro_f1", "rare_f1", "rouge_1", "rouge_2", "rouge_l")
+"""Scores that stand in the table of contenders, beside the primary one."""
 VERSION = 1
 """Of the shape of ``evaluation.json``."""
 
@@ -62,6 +67,7 @@ def run(job: Job, emit: Emit) -> dict[str, Any]:
     _say(emit, "comparison", 3, 4)
     evaluation["comparison"] = _comparison(subject, judged, _row_s(subject, model))
     evaluation["comparison_rule"] = _rule(subject)
+    evaluation["written"] = side_by_side.rows(subject, judged) if writes(subject.task) else []
     evaluation["cross_validation"] = _cross_validation(subject, emit)
     evaluation["earlier"] = _earlier(subject, judged)
     evaluation["gate"] = _gate(subject, evaluation, emit)
@@ -96,23 +102,24 @@ def _fold_parts(count: int, after: str) -> list[Part]:
 
 
 def _answers(subject: Subject, model: Any) -> tuple[Arrays, Arrays]:
-    """The model's outputs on validation and on test rows (one thread: the other cores have folds and baselines to run)."""
+    """The model's outputs on validation and on test rows (one thread: the other cores have folds and baselines to run).
+
+    For test rows a model that writes writes its answers, too.
+    """
     from luthier.stages.inference import predict
 
     with _one_thread():
         validation = subject.items(subject.validation, targets=False)
         outputs = predict(subject.task, model, validation) if validation else {}
-        return outputs, predict(subject.task, model, subject.items(subject.test, targets=False))
+        return outputs, subject.answers(model, subject.items(subject.test, targets=False))
 
 
 def _row_s(subject: Subject, model: Any) -> float:
     """Seconds for a test row, one thread, measured on some of them when nothing else of ours runs."""
-    from luthier.stages.inference import predict
-
     with _one_thread():
-        items = subject.items(subject.test[:TIMED_ROWS], targets=False)
+        items = subject.items(subject.test[: WRITTEN_ROWS if writes(subject.task) else TIMED_ROWS], targets=False)
         start = time.perf_counter()
-        predict(subject.task, model, items)
+        subject.answers(model, items)
         return (time.perf_counter() - start) / len(items)
 
 
@@ -150,12 +157,12 @@ def _own(subject: Subject, judged: Judged, validation: Arrays) -> dict[str, Any]
         "figures": scoring.figures(task, judged),
         "calibration": calibrate.report(subject, judged.calibration, validation, judged),
         "thresholds": {
-            "coverage": thresholds.coverage_curve(judged),
+            "coverage": [] if writes(task) else thresholds.coverage_curve(judged),
             "binary": thresholds.binary_curve(judged, job.plan.evaluate.costs),
         },
         "costs": thresholds.costs(subject, judged),
-        "slices": slices.table(task, judged, lengths, subject.train, job.plan.evaluate.slices),
-        "mistakes": mistakes.worst(task, judged),
+        "slices": [] if writes(task) else slices.table(task, judged, lengths, subject.train, job.plan.evaluate.slices),
+        "mistakes": [] if writes(task) else mistakes.worst(task, judged),
         "training": {key: value for key, value in subject.training.items() if not isinstance(value, dict | list)},
         "plan": job.plan.model_dump(mode="json"),
     }
@@ -197,6 +204,8 @@ def _rule(subject: Subject) -> str:
     """What stands under the table of the comparison."""
     if subject.job.plan.evaluate.costs:
         return "every contender gives the class of least expected cost by its own chances, the model's without its temperature"
+    if writes(subject.task):
+        return "every contender's text is judged as it wrote it, on the same rows"
     if subject.schema.get("multi_label"):
         return "every contender gives each label from a chance of 0.5, the model too: its tuned thresholds are not used here"
     return "every contender gives its likeliest class"
@@ -204,9 +213,9 @@ def _rule(subject: Subject) -> str:
 
 def _contender(subject: Subject, name: str, about: str, judged: Judged, facts: dict[str, Any]) -> dict[str, Any]:
     own = scoring.metric_of(subject.task, subject.task.primary_metric, judged)
-    wanted = [name for name in subject.task.metrics if name in (own, "accuracy", "f1", "rare-f1")]
+    wanted = [name for name in subject.task.metrics if name in (own, "accuracy", "f1", "rare-f1", "rouge")]
     found = scoring.scores(subject.task, judged, wanted)
-    kept = {score: one.value for score, one in found.items() if score in (subject.task.primary_metric, "accuracy", "macro_f1", "rare_f1")}
+    kept = {score: one.value for score, one in found.items() if score in (subject.task.primary_metric, *COMPARED)}
     return {
         "name": name,
         "about": about,
@@ -231,7 +240,7 @@ def _cross_validation(subject: Subject, emit: Emit) -> dict[str, Any]:
         subject.task, judged, held, [facts for _, facts in results], resamples_wanted=min(plan.bootstrap, 500), seed=plan.seed
     )
     emit(NoteSaid(text=found["stability"]["saying"]))
-    if plan.label_errors and not any(isinstance(example.target, dict) for example in examples):
+    if plan.label_errors and not writes(subject.task) and not any(isinstance(example.target, dict) for example in examples):
         found["label_errors"] = label_errors.likely(subject.task, judged)
         emit(NoteSaid(text=f"{found['label_errors']['found']} of {len(examples)} labels are likely wrong; the report lists them"))
     return found
@@ -273,7 +282,7 @@ def _write(subject: Subject, evaluation: dict[str, Any], judged: Judged, known: 
 def summary(evaluation: dict[str, Any]) -> dict[str, Any]:
     """What a person wants to see of it at once."""
     scores = evaluation["scores"]
-    shown = [name for name in (evaluation["primary_metric"], "accuracy", "macro_f1", "rare_f1", "ece") if name in scores]
+    shown = [name for name in (evaluation["primary_metric"], *COMPARED, "perplexity", "ece") if name in scores]
     found: dict[str, Any] = {name: round(scores[name]["value"], 4) for name in dict.fromkeys(shown)}
     primary = scores[evaluation["primary_metric"]]
     if "low" in primary:

@@ -15,6 +15,7 @@ from luthier.core.job import Job
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import Judged, Task
 from luthier.core.types import Arrays, Calibration, Example, Item, Schema, Split, names_in
+from luthier.core.writing import writes
 from luthier.metrics.rare_f1 import rare_classes
 from luthier.stages.train.adapt import adapted, asks
 from luthier.store import datasets, files
@@ -70,9 +71,24 @@ class Subject:
         return Path(self.job.work)
 
     def items(self, examples: Sequence[Example], *, targets: bool) -> list[Item]:
-        """Encoded for the model; without their targets where they must not be seen (or may be of a class that was never trained)."""
-        rows = list(examples) if targets else [Example(one.id, one.inputs) for one in examples]
-        return self.task.encode(rows, self.task.processor(self.start, self.schema), self.schema) if rows else []
+        """Encoded for the model; without their targets where they must not be seen (or may be of a class that was never trained).
+
+        A task that writes is judged on its targets too (perplexity), and writes from the prompt alone: its items keep them.
+        """
+        rows = list(examples) if targets or writes(self.task) else [Example(one.id, one.inputs) for one in examples]
+        return self.task.encode(rows, self.processor, self.schema) if rows else []
+
+    @cached_property
+    def processor(self) -> Any:
+        """What encodes."""
+        return self.task.processor(self.start, self.schema)
+
+    def answers(self, model: Any, items: Sequence[Item], *, cut: int = 0, share: int = 1) -> Arrays:
+        """The model's outputs; of a task that writes also what it wrote, for ``evaluate.written_rows`` / ``share`` of the rows."""
+        from luthier.stages.writing import answered
+
+        most = max(1, self.job.plan.evaluate.written_rows // share)
+        return answered(self.task, model, items, self.processor, self.schema, most_rows=most, cut=cut)
 
     def judged(self, examples: Sequence[Example], outputs: Arrays, calibration: Calibration) -> Judged:
         """The decoded answers beside their examples."""

@@ -61,7 +61,7 @@ def preview(plan: Plan, limit: int = 1000) -> dict[str, Any]:
     examples: list[str] = []
     rows = 0
     reader = Reader(plan, task, masker, refusals.append, lambda event: None)
-    for source in find_sources(plan.data):
+    for source in find_sources(plan.data, [one.name for one in task.columns]):
         for read in itertools.islice(reader.read(source), limit or None):
             rows += 1
             seen.add(read.example.id)

@@ -39,7 +39,7 @@ class Preparation:
         self.plan = job.plan
         self.task = registry.get("tasks", job.plan.task)
         self.masker = Masker(job.plan.prepare, job.inputs.get("finder", ""))
-        self.sources = find_sources(job.plan.data)
+        self.sources = find_sources(job.plan.data, [one.name for one in self.task.columns])
         self.titles = [source.title for source in self.sources]
         self.findings: list[Finding] = []
 

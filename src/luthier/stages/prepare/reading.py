@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from luthier.core.errors import InputError, RowError
 from luthier.core.events import StageProgressed
 from luthier.core.plan import Plan
-from luthier.core.ports import BadRow, Emit, Row, Task, edited
+from luthier.core.ports import BadRow, Emit, Row, Task, edited, maskable
 from luthier.core.types import Example, Place, Refusal
 from luthier.stages.prepare.columns import Found, as_text, find_columns
 from luthier.stages.prepare.masking import Masker
@@ -113,7 +113,7 @@ class Reader:
                 # A column that has the name of a task column but is mapped to nothing keeps its values under another name.
                 cells[f"{name} (file)" if name in found.chosen else name] = masker.mask(text, group) if text else text
         example = self.task.example(cells, Place(title, row.line))
-        if edits := masker.edits(self.task.text(example), group):
+        if edits := masker.edits(maskable(self.task, example), group):
             example = edited(self.task, example, edits)
         return replace(example, group=masker.group(group)) if group else example
 

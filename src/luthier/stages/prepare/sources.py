@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,11 @@ class Source:
             yield Row(number, values, number)
 
 
-def find_sources(data: DataPlan) -> list[Source]:
-    """Every source of the plan, training first; raises ``InputError`` for a file that is missing, empty, binary or of no known format."""
+def find_sources(data: DataPlan, columns: Collection[str] = ()) -> list[Source]:
+    """Every source of the plan, training first; ``columns``: those of the task, where a format depends on them.
+
+    Raises ``InputError`` for a file that is missing, empty, binary or of no known format.
+    """
     given = [(role, entry) for role in SPLITS for entry in getattr(data, role)]
     if not any(role == "train" for role, _ in given):
         raise InputError("data.train: there is no training data", "name a file: luthier prepare reviews.csv, --set data.train=reviews.csv")
@@ -56,7 +59,7 @@ def find_sources(data: DataPlan) -> list[Source]:
         title = entry if entry.startswith(MADE) else Path(entry).name
         if names.count(Path(entry).name) > 1 and not entry.startswith(MADE):
             title = f"{Path(entry).parent.name}/{title}"
-        found.append(_made(role, entry, data) if entry.startswith(MADE) else _file(role, Path(entry), title, data))
+        found.append(_made(role, entry, data) if entry.startswith(MADE) else _file(role, Path(entry), title, data, columns))
     return found
 
 
@@ -66,18 +69,18 @@ def _made(role: Split, entry: str, data: DataPlan) -> Source:
     return Source(role, entry, "made", 0, made=entry.removeprefix(MADE), seed=seed, rows_wanted=data.rows)
 
 
-def _file(role: Split, path: Path, title: str, data: DataPlan) -> Source:
+def _file(role: Split, path: Path, title: str, data: DataPlan, columns: Collection[str]) -> Source:
     if not path.exists():
         raise InputError(f"data.{role}: there is no file {str(path)!r}", _near(path))
     if path.is_dir():
         if (path / role).is_dir():
             path = path / role
         size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-        return Source(role, title, data.format or _sniff(path, b""), size, path)
+        return Source(role, title, data.format or _sniff(path, b"", columns), size, path)
     with _text.damage_named(path):
         head = _text.read_head(path)
     _text.refuse_pickle(path, head)
-    name = data.format or _sniff(path, head)
+    name = data.format or _sniff(path, head, columns)
     encoding = data.encoding or (_text.detect_encoding(head) if name not in ("parquet", "saved-dataset") else "")
     return Source(role, title, name, path.stat().st_size, path, encoding=encoding, delimiter=data.delimiter)
 
@@ -88,11 +91,12 @@ def _near(path: Path) -> str:
     return "did you mean " + " or ".join(repr(str(folder / name)) for name in near) + "?" if near else "check the path"
 
 
-def _sniff(path: Path, head: bytes) -> str:
-    """The format that is surest of the file."""
+def _sniff(path: Path, head: bytes, columns: Collection[str] = ()) -> str:
+    """The format that is surest of the file; one that turns columns into others (``turns``) is not for tasks that want those themselves."""
     if not path.is_dir() and not head.startswith(b"PAR1") and path.suffix.lower() not in (".parquet", ".pq"):
         _text.refuse_binary(path, head)
-    formats: list[Any] = [registry.get("formats", name) for name in registry.names("formats")]
+    known: list[Any] = [registry.get("formats", name) for name in registry.names("formats")]
+    formats = [one for one in known if not set(getattr(one, "turns", ())) & set(columns)]
     sureness = {plugin.name: plugin.sniff(path, head) for plugin in formats}
     best = max(sureness, key=lambda name: sureness[name], default="")
     if not best or sureness[best] <= 0:

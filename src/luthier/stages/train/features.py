@@ -27,6 +27,7 @@ HALF_FROM_BYTES = 1 << 30
 """A cache that would be larger is kept as float16."""
 NOT_QUANTIZED = (RuntimeError, NotImplementedError, AttributeError)
 """What an int8 copy raises that cannot run; ``AttributeError``: adapters look into the weights of their linear layers."""
+SAMPLED_TOKENS = 512
 LEAST_COSINE = 0.98
 """Between the int8 and the float32 vector of every sampled item; below, int8 is not used."""
 
@@ -137,7 +138,7 @@ def _compute(
     kind = np.float32 if starts[-1] * width * 4 <= HALF_FROM_BYTES else np.float16
     was_training = model.training
     model.eval()
-    net, int8 = _int8_where_it_holds(task, model, items, cut) if wants_int8 else (model, False)
+    net, int8 = int8_where_it_holds(task, model, items, cut) if wants_int8 else (model, False)
     done = 0
     try:
         with files.folder_aside(place) as aside, torch.inference_mode():
@@ -170,16 +171,19 @@ def _fill(values: Any, starts: Any, lengths: Any, numbers: Any, hidden: Any, poo
         values[starts[number] : starts[number + 1]] = hidden[row, : lengths[number]]
 
 
-def _int8_where_it_holds(task: Task, model: Any, items: Sequence[Item], cut: int) -> tuple[Any, bool]:
-    """The int8 trunk if its vectors point where the float32 ones do on a sample of 64 items, else the model as it is."""
+def int8_where_it_holds(task: Task, model: Any, items: Sequence[Item], cut: int) -> tuple[Any, bool]:
+    """The int8 trunk if its vectors point where the float32 ones do on a sample of 64 items, else the model as it is.
+
+    The sample is answered in batches of like lengths, as the whole will be: activations are scaled over a batch.
+    """
     import torch
 
     sample = [items[n] for n in np.linspace(0, len(items) - 1, min(64, len(items))).astype(int)]
+    batches = [[sample[n] for n in numbers] for numbers in sorted_batches(lengths_of(task, sample), SAMPLED_TOKENS)]
     try:
         fast = int8_copy(model)
         with torch.inference_mode():
-            exact = np.stack([_lower(task, model, [item], cut)[0] for item in sample])
-            rough = np.stack([_lower(task, fast, [item], cut)[0] for item in sample])
+            exact, rough = (np.concatenate([_lower(task, net, batch, cut) for batch in batches]) for net in (model, fast))
     except NOT_QUANTIZED:
         return model, False
     cosine = (exact * rough).sum(1) / (np.linalg.norm(exact, axis=1) * np.linalg.norm(rough, axis=1) + 1e-12)

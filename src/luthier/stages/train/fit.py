@@ -19,7 +19,7 @@ from typing import Any
 from luthier.core import registry
 from luthier.core.errors import NotPossible, Stopped
 from luthier.core.events import NoteSaid, StageProgressed, StepFinished
-from luthier.core.ports import Emit, pooled_at
+from luthier.core.ports import Emit, pooled_at, validation_metric
 from luthier.core.types import Arrays, Item, content_id
 from luthier.stages import stopping
 from luthier.stages.carried import carry
@@ -373,7 +373,7 @@ class _Loop:
             best_metric=progress.best_value,
             higher_is_better=progress.higher_is_better,
             best_step=progress.best_step or progress.step,
-            metric=self.plan.metric or self.task.primary_metric,
+            metric=self.plan.metric or validation_metric(self.task),
             steps=progress.step,
             epochs=self._epoch_now(self.course.epoch_of(max(0, progress.step - 1))),
             seconds=progress.seconds + progress.features_s,

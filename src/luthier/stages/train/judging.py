@@ -7,7 +7,7 @@ from typing import Any
 
 from luthier.core import registry
 from luthier.core.errors import SpecError, UnknownName
-from luthier.core.ports import Judged, Task
+from luthier.core.ports import Judged, Task, validation_metric
 from luthier.core.types import Arrays, Example, Schema, Score
 from luthier.stages.inference import HIDDEN, predict
 from luthier.stages.train.request import FitRequest
@@ -26,8 +26,8 @@ def check(request: FitRequest, model: Any, cut: int) -> None:
 
 
 def judge(task: Task, examples: Sequence[Example], outputs: Arrays, schema: Schema, wanted: str = "") -> Score:
-    """The score named ``wanted`` (or the task's own) over ``examples`` and the model's ``outputs``, uncalibrated."""
-    name = wanted or task.primary_metric
+    """The score named ``wanted`` (or the one that chooses checkpoints) over ``examples`` and the model's ``outputs``, uncalibrated."""
+    name = wanted or validation_metric(task)
     predictions = task.decode([example.id for example in examples], outputs, schema, {})
     judged = Judged(examples, predictions, outputs, schema, {})
     known: list[str] = []

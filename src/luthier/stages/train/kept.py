@@ -11,7 +11,7 @@ from luthier.core.job import Job
 from luthier.core.ports import Emit, Task
 from luthier.store import files
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "generation_config.json")
 FIGURES = "figures.json"
 
 

@@ -22,7 +22,7 @@ from luthier.core.ports import pooled_at
 from luthier.core.types import Item, content_id
 from luthier.stages.inference import HIDDEN, forward, lengths_of, tensors
 from luthier.stages.train.batches import course
-from luthier.stages.train.features import NOT_QUANTIZED, int8_copy
+from luthier.stages.train.features import int8_where_it_holds
 from luthier.stages.train.optimizer import AdamW
 from luthier.stages.train.request import FitRequest, prepare_model, step_seed
 from luthier.stages.train.threads import cores
@@ -36,7 +36,7 @@ SAMPLES = 4
 FEATURE_TOKENS = 1024
 LONG_LOAD_S = 20.0
 """A model that takes longer to load is not loaded twice to measure it."""
-VERSION = 2
+VERSION = 3
 """Of what is measured and how; a choice that another version left in the cache is not used."""
 
 
@@ -256,7 +256,7 @@ class _Trial:
             return _median(lambda: forward(self.model, batch, self.cut), 2, self.device) / self.positions(self.middle)
 
     def feature_cost(self) -> tuple[float, bool]:
-        """Seconds a token of caching the lower part, and whether int8 is the faster way (pooled vectors only)."""
+        """Seconds a token of caching the lower part, and whether int8 holds and is the faster way (pooled vectors only)."""
         import torch
 
         if not self.cut and not self.plan.fitted_head:
@@ -273,11 +273,10 @@ class _Trial:
             exact = _median(lambda: self.model.lower(*batch.values(), mask, cut), 3, self.device) / size
             if not pooled_at(self.task, cut, self.model.depth) or self.device != "cpu":
                 return exact, False
-            try:
-                fast = int8_copy(self.model)
-                rough = _median(lambda: fast.lower(*batch.values(), mask, cut), 3, self.device) / size
-            except NOT_QUANTIZED:
+            fast, holds = int8_where_it_holds(self.task, self.model, self.request.train, cut)
+            if not holds:
                 return exact, False
+            rough = _median(lambda: fast.lower(*batch.values(), mask, cut), 3, self.device) / size
         return (rough, True) if rough * INT8_GAIN < exact else (exact, False)
 
 

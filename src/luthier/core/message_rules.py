@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
-from luthier.app.jsonl_lines import a_kind, shown_key
 from luthier.core.errors import RowError
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -26,6 +26,17 @@ class Reply(NamedTuple):
     role: str
     text: str
     trained: bool
+
+
+def a_kind(value: Any) -> str:
+    """What a JSON value is, in JSON's words."""
+    kinds = {dict: "an object", list: "an array", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    return kinds.get(type(value), "null")
+
+
+def shown_key(key: str) -> str:
+    """A key as an error names it: short, and plain."""
+    return key if re.fullmatch(r"[\w.-]{1,40}", key) else repr(key[:40])
 
 
 def meant(word: Any, known: Collection[str], remedy: str) -> str:

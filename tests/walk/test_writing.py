@@ -1,0 +1,91 @@
+"""The walks of tasks that write: conversations and documents in, a tiny decoder tuned, judged on what it writes, beside baselines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from luthier.app.service import Service
+from luthier.core import registry
+from luthier.core.spec import make_spec
+from luthier.core.types import Example
+from luthier.stages.writing import prompt_of
+from luthier.testing import made
+
+TRAIN = {"epochs": 12, "learning_rate": 1e-2, "batch_tokens": 512, "dropout": 0.0, "patience": 0, "precision": "fp32", "threads": 1}
+
+
+def _walk(tmp_path: Path, task: str, rows: list[dict[str, Any]], evaluate: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = {
+        "name": "tiny",
+        "task": task,
+        "model": str(made.base(architecture="decoder")),
+        "data": {"train": str(tmp_path / "rows.jsonl")},
+        "prepare": {"near_duplicates": 1.0},
+        "train": TRAIN,
+        "evaluate": {"bootstrap": 50, "written_rows": 12, **evaluate},
+    }
+    service = Service(str(tmp_path / "home"))
+    plan = service.plan(make_spec(recipe))
+    dataset = service.prepare(plan)
+    evaluation = service.evaluate(plan, service.train(plan, dataset))
+    return evaluation, json.loads((Path(evaluation.path) / "evaluation.json").read_text())
+
+
+def test_a_chat_learns_to_answer(tmp_path: Path) -> None:
+    rows = [{"messages": row["messages"]} for row in made.rows(150)]
+    evaluation, found = _walk(tmp_path, "chat", rows, {})
+    scores = found["scores"]
+    assert scores["rouge_l"]["value"] > 0.8
+    assert scores["rouge_l"]["low"] <= scores["rouge_l"]["value"] <= scores["rouge_l"]["high"]
+    assert scores["perplexity"]["value"] < 3
+    base = next(row for row in found["comparison"] if row["name"] == "untouched-base")
+    assert base["scores"]["rouge_l"] < 0.3
+    assert base["gained"]["token_accuracy"] > 0.3
+    assert "real difference" in base["test"]["saying"]
+    assert len(found["written"]) == 12
+    assert {"target", "output", "others", "score"} <= found["written"][0].keys()
+    assert found["written"][0]["others"].keys() == {"untouched-base"}
+    assert found["mistakes"] == found["slices"] == []
+    page = (Path(evaluation.path) / "report.html").read_text()
+    assert "untouched-base" in page
+    assert found["written"][-1]["output"] in page
+
+
+def test_summaries_are_judged_beside_extracts_and_in_folds(tmp_path: Path) -> None:
+    rows = [{"text": row["text"], "summary": row["summary"]} for row in made.rows(120)]
+    _, found = _walk(tmp_path, "summarization", rows, {"folds": 2, "baselines": ["lead-1", "textrank"]})
+    assert found["primary_metric"] == "rouge_l"
+    assert {row["name"] for row in found["comparison"]} == {"lead-1", "textrank", "this model"}
+    assert found["scores"]["rouge_l"]["value"] > 0.6
+    folds = found["cross_validation"]
+    assert len(folds["scores"]["rouge_l"]["values"]) == 2
+    assert all(value > 0.3 for value in folds["scores"]["rouge_l"]["values"])
+    assert "label_errors" not in folds
+
+
+@pytest.mark.parametrize("task", ["chat", "summarization"])
+def test_no_token_of_a_target_reaches_what_is_written_from(task: str) -> None:
+    plugin = registry.get("tasks", task)
+    base = made.base(architecture="decoder")
+    row = made.rows(1)[0]
+    one = plugin.example(row, made_place())
+    other = Example(one.id, one.inputs, {"role": "assistant", "content": "slow"} if task == "chat" else "slow")
+    schema = plugin.schema([one.target, other.target])
+    processor = plugin.processor(base, schema)
+    items = plugin.encode([one, other, Example(one.id, one.inputs)], processor, schema)
+    assert prompt_of(items[0]) == prompt_of(items[1]) == prompt_of(items[2]) == items[2]["input_ids"].tolist()
+    assert not np.array_equal(items[0]["input_ids"], items[1]["input_ids"])
+    assert items[2]["loss_mask"].sum() == 0
+    assert "labels" not in items[2]
+
+
+def made_place() -> Any:
+    from luthier.core.types import Place
+
+    return Place("made.csv", 2)
