@@ -45,6 +45,7 @@ CHATS = b"".join(
     for row in range(40)
 )
 
+
 @dataclass
 class Asked:
     """What came of one operation: how often each status was answered, and the failures, each kind once."""

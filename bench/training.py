@@ -1,6 +1,6 @@
 """Speed of training against the plain ``transformers.Trainer`` with its defaults: same model, data, machine, one run.
 
-    python bench/training.py [--quick] [--rows N] [--seeds 17,18,19] [--plain-seeds 1] [--skip-prediction]
+    python bench/training.py [--quick] [--rows N] [--seeds 17,18,19] [--plain-seeds 1] [--skip-prediction | --only-prediction]
 
 The Trainer: batch 8, padding to the longest of a batch, learning rate 5e-5, 3 epochs, linear decay, no evaluation and no saving inside
 the clock.
@@ -173,8 +173,10 @@ def bars_of(
     def mean(what: str, name: str) -> float:
         return statistics.fmean(row[name] for row in rows if row["what"].startswith(what))
 
+    bars: dict[str, bool] = {}
+    if not rows:
+        return _predicted(bars, predicted)
     plain_s, plain_accuracy = mean("transformers", "s"), mean("transformers", "accuracy")
-    bars = {}
     for method, least in RATIOS.items():
         names = sorted({row["what"] for row in rows if row["what"].startswith(f"{method},")}, key=lambda name: mean(name, "s"))
         equal = [name for name in names if mean(name, "accuracy") >= plain_accuracy - SAME_ACCURACY]
@@ -186,10 +188,15 @@ def bars_of(
     top = sum(cv["top"])
     bars[f"top: features + {FOLDS} folds + final {top:.0f} s < one plain training {plain_s:.0f} s"] = top < plain_s
     bars[f"head: {FOLDS} folds + final after features {cv['head'][1]:.1f} s < 15 s"] = cv["head"][1] < 15.0
+    _predicted(bars, predicted)
+    return dict.fromkeys(bars, True) if quick else bars
+
+
+def _predicted(bars: dict[str, bool], predicted: list[dict[str, Any]]) -> dict[str, bool]:
     if predicted:
         near = sum(abs(row["error"]) <= 0.15 for row in predicted)
         bars[f"predicted wall time within 15 % in {near} of {len(predicted)}, >= 4"] = near >= 4
-    return dict.fromkeys(bars, True) if quick else bars
+    return bars
 
 
 def main() -> None:
@@ -199,6 +206,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="17,18,19", type=lambda text: [int(one) for one in text.split(",")])
     parser.add_argument("--plain-seeds", type=int, default=0, help="seeds that the plain Trainer runs, the first ones (0: all)")
     parser.add_argument("--skip-prediction", action="store_true")
+    parser.add_argument("--only-prediction", action="store_true")
     args = parser.parse_args()
     if args.quick:
         args.rows, args.seeds = args.rows or 1200, args.seeds[:1]
@@ -206,18 +214,20 @@ def main() -> None:
     setting = Setting(banking77("train", args.rows), banking77("test", args.rows // 3))
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for number, seed in enumerate(args.seeds):
+        for number, seed in enumerate([] if args.only_prediction else args.seeds):
             if number < (args.plain_seeds or len(args.seeds)):
                 rows.append(plain_trainer(setting, seed))
             rows += [ours(setting, method, changes, seed, Path(folder)) for method in RATIOS for changes in RUNS[method]]
-        cv = {method: folds(setting, method, Path(folder)) for method in ("top", "head")}
+        cv = {method: folds(setting, method, Path(folder)) for method in (() if args.only_prediction else ("top", "head"))}
         predicted = [] if args.skip_prediction else predictions(args.rows or 4000, Path(folder))
     bars = bars_of(rows, cv, predicted, quick=False)
     if args.quick:
         for bar, held in bars.items():
             print(f"{'held' if held else 'missed'} (quick, not counted): {bar}")
         bars = {}
-    finish("training", rows, bars, predictions=predicted, folds={m: {"features_s": a, "fits_s": b} for m, (a, b) in cv.items()})
+    finish(
+        "training", rows or predicted, bars, predictions=predicted, folds={m: {"features_s": a, "fits_s": b} for m, (a, b) in cv.items()}
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from luthier.core.types import Example
 from luthier.stages.writing import prompt_of
 from luthier.testing import made
 
-TRAIN = {"epochs": 12, "learning_rate": 1e-2, "batch_tokens": 512, "dropout": 0.0, "patience": 0, "precision": "fp32", "threads": 1}
+TRAIN = {"epochs": 40, "learning_rate": 5e-3, "batch_tokens": 256, "dropout": 0.0, "patience": 0, "precision": "fp32", "threads": 1}
 
 
 def _walk(tmp_path: Path, task: str, rows: list[dict[str, Any]], evaluate: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
@@ -89,3 +89,102 @@ def made_place() -> Any:
     from luthier.core.types import Place
 
     return Place("made.csv", 2)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A tiny chat model, through every stage to a listening server."""
+    pytest.importorskip("onnxruntime_genai", reason="the extra genai is not installed")
+    import socket
+    import threading
+    import time
+
+    import uvicorn
+
+    from luthier.api import create_app
+
+    place = tmp_path_factory.mktemp("served")
+    rows = [{"messages": row["messages"]} for row in made.rows(150)]
+    (place / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = {
+        "name": "tiny",
+        "task": "chat",
+        "model": str(made.base(architecture="decoder")),
+        "data": {"train": str(place / "rows.jsonl")},
+        "prepare": {"near_duplicates": 1.0},
+        "train": TRAIN,
+        "evaluate": {"bootstrap": 20, "written_rows": 8, "baselines": ["untouched-base"]},
+        "export": {"latency_seconds": 0.05, "rows": 8, "max_metric_loss": 0.2},
+        "deploy": {"endpoint": "desk"},
+    }
+    service = Service(str(place / "home"))
+    result = service.run(service.plan(make_spec(recipe)))
+    app = create_app(service, workers=1)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.02)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", result
+        server.should_exit = True
+        thread.join(20)
+
+
+def test_the_export_says_what_was_measured(served: Any) -> None:
+    facts = json.loads((Path(served[1].export.path) / "export.json").read_text())
+    assert facts["writes"] is True
+    assert facts["runtime"] == "onnxruntime-genai"
+    assert facts["candidates"]["onnxruntime-genai-32"]["same_tokens"] >= 0.99
+    assert {speed["streams"] for speed in facts["candidates"]["onnxruntime-genai-32"]["speeds"]} == {1, 8, 32}
+
+
+def test_openais_client_streams_what_it_says_whole(served: Any) -> None:
+    from openai import OpenAI
+
+    client = OpenAI(base_url=f"{served[0]}/v1", api_key="any", max_retries=0)
+    asked: Any = [{"role": "user", "content": "hello where is my refund w5"}]
+    whole = client.chat.completions.create(model="desk", messages=asked, temperature=0)
+    assert whole.choices[0].message.content == "refund"
+    assert whole.choices[0].finish_reason == "stop"
+    assert whole.usage is not None
+    assert whole.usage.prompt_tokens > 5
+    assert whole.usage.completion_tokens >= 1
+    stream = client.chat.completions.create(
+        model="desk", messages=asked, temperature=0, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(stream)
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices).strip() == "refund"
+    assert chunks[-1].usage == whole.usage
+    short = client.chat.completions.create(model="desk", messages=asked, temperature=0, max_tokens=1)
+    assert short.usage is not None
+    assert short.usage.completion_tokens == 1
+
+
+def test_what_cannot_be_done_is_refused_by_name(served: Any) -> None:
+    from openai import BadRequestError, OpenAI
+
+    client = OpenAI(base_url=f"{served[0]}/v1", api_key="any", max_retries=0)
+    asked: Any = [{"role": "user", "content": "hello"}]
+    for more in ({"logit_bias": {"5": 1}}, {"logprobs": True}, {"response_format": {"type": "json_object"}}):
+        with pytest.raises(BadRequestError):
+            client.chat.completions.create(model="desk", messages=asked, **more)  # type: ignore[call-overload]
+    with pytest.raises(BadRequestError, match="embeddings"):
+        client.embeddings.create(model="desk", input="hello")
+
+
+def test_many_at_once_and_the_native_call(served: Any) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    import httpx
+
+    body = {"messages": [{"role": "user", "content": "my delivery is slow w7"}]}
+
+    def ask(_: int) -> str:
+        found = httpx.post(f"{served[0]}/api/v1/endpoints/desk/predict", json=body, timeout=30)
+        found.raise_for_status()
+        return str(found.json()["message"]["content"])
+
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(ask, range(32))) == {"delivery"}

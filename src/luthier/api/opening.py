@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
@@ -13,6 +13,7 @@ from luthier.core.ports import Task
 from luthier.core.types import Example, Schema
 from luthier.stages.serve.engine import Answered
 from luthier.stages.serve.host import Deployed, Host, Hosted
+from luthier.stages.serve.writing import Said, Wish
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Opened:
     async def predict(self, examples: Sequence[Example]) -> list[Answered]:
         """Answers, in order."""
         return await (self.host.predict(self.name, examples) if self.info is None else self.host.predict_with(self.info, examples))
+
+    def stream(self, example: Example, wish: Wish) -> AsyncIterator[Said]:
+        """What it writes, piece by piece."""
+        return self.host.stream(self.name, example, wish) if self.info is None else self.host.stream_with(self.info, example, wish)
 
     async def embed(self, examples: Sequence[Example]) -> list[Answered]:
         """Vectors, in order."""

@@ -12,7 +12,7 @@ from luthier.catalog import cards, made
 from luthier.core import registry
 from luthier.core.errors import InputError, NotPossible, SpecError, UnknownName
 from luthier.core.plan import Plan
-from luthier.core.ports import exported, scores_of
+from luthier.core.ports import exported, scores_of, settings_of
 from luthier.core.spec import SECTIONS, Spec
 from luthier.stages.evaluate.gate import score_meant
 
@@ -36,6 +36,7 @@ def make_plan(spec: Spec, *, inherited: Plan | None = None, check_memory: bool =
     decided = registry.get("methods", method).defaults(effort)
     if inherited is None or {"method", "effort"} & spec.train.keys():
         _lay(values, origins, {"train": decided}, f"method {method}, effort {effort}")
+        _lay(values, origins, settings_of(registry.get("tasks", spec.task), method, effort), f"task {spec.task}, method {method}")
     _lay(values, origins, {section: getattr(spec, section) for section in SECTIONS}, "recipe")
     plan = Plan(
         name=spec.name or (inherited.name if inherited else "run"),

@@ -18,10 +18,10 @@ from luthier.core.errors import InputError, RowError
 PLAIN = "plain-turns"
 """The template of a base that has none: its name stands in plans and reports."""
 PLAIN_TEMPLATE = (
-    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}"
-    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}{{ '\\n\\n' }}{% endfor %}"
+    "{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}{{ '\\n\\n' }}{% endfor %}"
     "{% if add_generation_prompt %}Assistant: {% endif %}"
 )
+"""An answer ends with the base's own end-of-text, which is put there as a token: as text not every tokenizer would know it again."""
 TOOLS_BEFORE = 'You can call these tools, by a line <tool_call>{{"name": ..., "arguments": {{...}}}}</tool_call>:\n{tools}'
 """How tools are told to a model whose template does not know them (the form of Hermes and Qwen)."""
 
@@ -110,7 +110,7 @@ def of(folder: Path) -> ChatTemplate:
         source = next((one.get("template") for one in source if one.get("name") == "default"), None)
     if isinstance(source, str) and source:
         return ChatTemplate(source, "its own", marks)
-    return ChatTemplate(PLAIN_TEMPLATE, PLAIN, {"eos_token": "", **marks})
+    return ChatTemplate(PLAIN_TEMPLATE, PLAIN, marks)
 
 
 def end_words(folder: Path) -> list[str]:

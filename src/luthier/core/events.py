@@ -190,6 +190,8 @@ class PredictionAnswered(Event):
     tokens: int = 0
     latency_ms: float = 0.0
     batch: int = 1
+    written_tokens: int = 0
+    first_token_ms: float = 0.0
     text: str = ""
 
 

@@ -37,7 +37,7 @@ class Task(Protocol):
     """What differs by task. ``encode`` and ``decode`` use numpy and ``tokenizers`` only and exist once, for every stage and for serving.
 
     A target is a label, a list of labels, or a record (``names_in``). A task may have more than this, which the functions below ask for:
-    ``carried``, ``pools``, ``exported``, ``validation_metric``, ``writes`` and ``runtimes`` (attributes), ``fitted``, ``class_of``,
+    ``carried``, ``pools``, ``exported``, ``validation_metric`` and ``writes`` (attributes), ``settings``, ``fitted``, ``class_of``,
     ``calibrate``, ``maskable``, ``with_edits``, ``as_written``, ``stops`` and ``most_new_tokens`` (methods).
 
     A task **writes** when its answer is text that a model generates. Its items hold ``input_ids`` (the prompt, then the answer where it
@@ -122,6 +122,14 @@ def exported(task: Task) -> bool:
 def validation_metric(task: Task) -> str:
     """``validation_metric``: what chooses the best checkpoint where the primary metric costs too much for that; else the primary one."""
     return str(getattr(task, "validation_metric", task.primary_metric))
+
+
+def settings_of(task: Task, method: str, effort: str) -> dict[str, dict[str, Any]]:
+    """``settings(method, effort)``: {section of the plan: {field: value}} that suit the task better than the method's own, where nobody
+    says otherwise.
+    """
+    own = getattr(task, "settings", None)
+    return dict(own(method, effort)) if own else {}
 
 
 def pooled_at(task: Task, cut: int, depth: int) -> bool:

@@ -44,11 +44,6 @@ def writes(task: Task) -> bool:
     return bool(getattr(task, "writes", False))
 
 
-def runtimes_of(task: Task) -> tuple[str, ...]:
-    """``runtimes``: what an export tries where nobody says otherwise; () for the plan's own default."""
-    return tuple(getattr(task, "runtimes", ()))
-
-
 def stops_of(task: Task, processor: Any, schema: Schema) -> tuple[int, ...]:
     """``stops(processor, schema)``: the tokens that end what a writing task writes."""
     own = getattr(task, "stops", None)

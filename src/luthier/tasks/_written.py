@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from luthier.core.chat_template import ChatTemplate, Segment, content_of, end_ids, end_words, of
+from luthier.core.chat_template import PLAIN, ChatTemplate, Segment, content_of, end_ids, end_words, of
 from luthier.core.edits import Edit
 from luthier.core.errors import InputError
 from luthier.core.plan import TrainPlan
@@ -20,6 +20,8 @@ from luthier.tasks._text import UNKNOWN, padded, tokenizer_in
 
 MAX_TOKENS = 4096
 MOST_NEW_TOKENS = 256
+RUNTIMES = ("onnxruntime-genai",)
+"""What an export tries where nobody says otherwise."""
 CHARACTERS_A_TOKEN = 2
 """The least that a token of a target holds, on average."""
 SEPARATOR = "\n\n"
@@ -36,9 +38,10 @@ class Processor:
     template: ChatTemplate
     stops: tuple[int, ...]
 
-    def ids(self, text: str) -> list[int]:
-        """A piece of text, tokenized by itself."""
-        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+    def ids(self, segment: Segment) -> list[int]:
+        """A piece of text, tokenized by itself; behind an answer the end-of-text, where the template is none of the base's own."""
+        end = list(self.stops[:1]) if segment.learned and self.template.name == PLAIN else []
+        return [*self.tokenizer.encode(segment.text, add_special_tokens=False).ids, *end]
 
     def decode(self, ids: Sequence[int], *, skip_special_tokens: bool = True) -> str:
         """Tokens as text."""
@@ -69,7 +72,7 @@ def joined(segments: Sequence[Segment], processor: Processor, most: int) -> Cut:
     The prompt is everything before the last learned segment; without one, everything. An answer that is longer than ``most`` by itself is
     cut at its end, and half of the room is left to what it answers.
     """
-    parts = [processor.ids(one.text) for one in segments]
+    parts = [processor.ids(one) for one in segments]
     last = max((number for number, one in enumerate(segments) if one.learned), default=len(parts))
     before = [(one, int(segments[n].learned)) for n, part in enumerate(parts[:last]) for one in part]
     behind = [(one, int(segments[last + n].learned)) for n, part in enumerate(parts[last:]) for one in part]
@@ -89,7 +92,13 @@ class Writes:
     architectures = ("decoder",)
     carried = ("bytes",)
     validation_metric = "token_accuracy"
-    runtimes = ("openvino-genai", "onnxruntime-genai", "torch")
+
+    def settings(self, method: str, effort: str) -> dict[str, dict[str, Any]]:
+        """No output layer is new, so none is fitted first; answers are too few to need dropout; batches as long as a conversation is."""
+        rate = {"lora": 1e-3}.get(method, 3e-4)
+        epochs = {"quick": 1.0, "standard": 3.0, "best": 5.0}[effort]
+        train = {"epochs": epochs, "learning_rate": rate, "batch_tokens": 4096, "dropout": 0.0, "label_smoothing": 0.0, "patience": 2}
+        return {"train": {**train, "fitted_head": False}, "export": {"runtimes": list(RUNTIMES)}}
 
     def segments(self, example: Example, processor: Processor, schema: Schema) -> list[Segment]:
         """What the model reads and what it should write."""

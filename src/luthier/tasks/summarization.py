@@ -50,9 +50,8 @@ class Summarization(Writes):
         most = int(schema.get("max_tokens", MAX_TOKENS)) - self.most_new_tokens(schema) - 32
         text = shortened(text, processor, max(most, 32))
         if processor.template.name == PLAIN:
-            end = processor.template.marks.get("eos_token", "")
             asked = [Segment(f"{text}\n\nIn short:", False)]
-            return asked if said is None else [*asked, Segment(f" {said}{end}", True)]
+            return asked if said is None else [*asked, Segment(f" {said}", True)]
         messages = [{"role": "user", "content": f"{ASK}\n\n{text}"}]
         if said is None:
             return [Segment(processor.template.rendered(messages, asks=True), False)]

@@ -44,7 +44,7 @@ class StreamOptions(Body):
 
 
 class _Sampling(Known):
-    """What both calls know. A classifier's answer does not depend on it."""
+    """What both calls know: how a model that writes chooses its words. A classifier's answer does not depend on it."""
 
     model: Name
     frequency_penalty: Penalty | None = None

@@ -22,7 +22,8 @@ class ChatMessage(_Object):
     """What the model said."""
 
     role: Literal["assistant"]
-    content: str
+    content: str | None
+    tool_calls: list[dict[str, Any]] = []
 
 
 class ChatChoice(_Object):

@@ -43,4 +43,5 @@ class Piece:
     finish_reason: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    tool_calls: list[dict[str, Any]] = field(default_factory=list)
     luthier: dict[str, Any] = field(default_factory=dict)

@@ -51,7 +51,10 @@ def usage(pieces: Sequence[Piece]) -> dict[str, int]:
 def whole_chat(frame: Frame, pieces: Sequence[Piece]) -> dict[str, Any]:
     """A ``chat.completion``."""
     text, told, luthier = joined(pieces)
-    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
+    calls = [call for piece in pieces for call in piece.tool_calls]
+    content = None if calls and not text.strip() else text.rstrip() if calls else text
+    message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
+    message |= {"tool_calls": calls} if calls else {}
     choice = {"index": 0, "message": message, "logprobs": chat_probabilities(frame, told), "finish_reason": pieces[-1].finish_reason}
     return frame.object([choice], usage=usage(pieces), luthier=luthier)
 
@@ -117,6 +120,8 @@ async def chat_chunks(frame: Frame, pieces: AsyncIterator[Piece], *, with_usage:
         seen.append(piece)
         if piece.text:
             yield chunk({"content": piece.text}, chat_probabilities(frame, piece.told))
+        if piece.tool_calls:
+            yield chunk({"tool_calls": [{"index": index, **call} for index, call in enumerate(piece.tool_calls)]})
         if piece.finish_reason:
             yield chunk({}, finish=piece.finish_reason, luthier=piece.luthier)
     if with_usage:

@@ -20,7 +20,7 @@ from luthier.core.errors import Damaged
 from luthier.core.events import Event, StageProgressed
 from luthier.core.job import Job
 from luthier.core.plan import TrainPlan
-from luthier.core.ports import BaselineContext, BaselineResult
+from luthier.core.ports import BaselineContext, BaselineResult, Task, settings_of
 from luthier.core.types import Arrays, Example, Item
 from luthier.core.writing import writes
 from luthier.stages.evaluate import crossvalidate
@@ -174,7 +174,7 @@ def _fitter(subject: Subject, tell: Callable[[float], None]) -> Callable[..., Ba
 
         held = {example.id for example in subject.validation}
         learn = [example for example in train if example.id not in held]
-        plan = every_weight(subject.plan, max_steps)
+        plan = every_weight(subject.task, subject.plan, max_steps)
         items = subject.items(learn, targets=True)
         request = _request(subject, plan, items, subject.items(subject.validation, targets=True), subject.validation)
         flop_per_token = _flop_per_token(subject, plan, items)
@@ -192,11 +192,12 @@ def _to_judge(subject: Subject, test: Sequence[Example]) -> Sequence[Example]:
     return subject.test if writes(subject.task) and same else test
 
 
-def every_weight(plan: TrainPlan, steps: int) -> TrainPlan:
+def every_weight(task: Task, plan: TrainPlan, steps: int) -> TrainPlan:
     """The plan with method ``full`` at its own rates, never stopping early, long enough for ``steps`` steps."""
     if plan.method != "full":
         known = set(type(plan).model_fields)
-        defaults = {key: value for key, value in registry.get("methods", "full").defaults(plan.effort).items() if key in known}
+        asked = registry.get("methods", "full").defaults(plan.effort) | settings_of(task, "full", plan.effort).get("train", {})
+        defaults = {key: value for key, value in asked.items() if key in known}
         plan = plan.model_copy(update={"method": "full", **defaults})
     return plan.model_copy(update={"patience": 0} | ({"epochs": float(max(steps, 1))} if steps else {}))
 

@@ -11,7 +11,8 @@ from luthier.core.errors import Damaged, GateRefused
 from luthier.core.events import NoteSaid, StageProgressed
 from luthier.core.job import Job
 from luthier.core.ports import Emit
-from luthier.stages.export import choose, folder, graphs, latency, parity
+from luthier.core.writing import writes
+from luthier.stages.export import choose, folder, graphs, latency, parity, writing
 from luthier.stages.export.rows import read_rows
 from luthier.store import files
 
@@ -24,6 +25,8 @@ def run(job: Job, emit: Emit) -> dict[str, Any]:
     import torch
 
     task = registry.get("tasks", job.plan.task)
+    if writes(task):
+        return writing.run(job, emit)
     source = Path(job.inputs["model"])
     schema = files.read_json(source / "schema.json")
     says = _Progress(emit, len(job.plan.export.runtimes) + 2)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from luthier.core.errors import LuthierError, UnknownName
+from luthier.core.errors import InputError, LuthierError, UnknownName
 from luthier.core.events import Event, PredictionAnswered, PredictionFailed
 from luthier.core.types import Example
 from luthier.stages.serve import encoder
@@ -19,6 +19,7 @@ from luthier.stages.serve.engine import Answered, Closed, Endpoint
 from luthier.stages.serve.on_demand import MOST, Held, OnDemand
 from luthier.stages.serve.recorder import Appends, Recorder
 from luthier.stages.serve.reservoir import Reservoir, sample_path
+from luthier.stages.serve.writing import Said, Wish, WritingEndpoint, open_export
 
 LOG = logging.getLogger("luthier.serve")
 LOOK_EVERY_S = 1.0
@@ -58,7 +59,7 @@ class Deployments(Protocol):
 class Hosted:
     """One endpoint as it is served now."""
 
-    def __init__(self, info: Any, endpoint: Endpoint, reservoir: Reservoir | None) -> None:
+    def __init__(self, info: Any, endpoint: Endpoint | WritingEndpoint, reservoir: Reservoir | None) -> None:
         self.info: Deployed = info
         self.endpoint = endpoint
         if reservoir:
@@ -117,7 +118,7 @@ class Host:
 
     def _swap(self, name: str, info: Any, old: Hosted | None) -> None:
         try:
-            endpoint = Endpoint.open(Path(info.folder), threads=self.workers)
+            endpoint = open_export(Path(info.folder), threads=self.workers)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one export, the other endpoints must be served
             self._problem(name, error)
             return
@@ -212,6 +213,30 @@ class Host:
             self._note(hosted, examples, answers)
             return answers
 
+    async def stream(self, name: str, example: Example, wish: Wish) -> AsyncIterator[Said]:
+        """What an endpoint's model writes, piece by piece; journaled when it is whole."""
+        hosted = self.get(name)
+        async for said in self._streamed(hosted, example, wish):
+            yield said
+
+    async def stream_with(self, info: Deployed, example: Example, wish: Wish) -> AsyncIterator[Said]:
+        """The same by a model that is no endpoint."""
+        async with self._holding(info) as hosted:
+            async for said in self._streamed(hosted, example, wish):
+                yield said
+
+    async def _streamed(self, hosted: Hosted, example: Example, wish: Wish) -> AsyncIterator[Said]:
+        if not isinstance(hosted.endpoint, WritingEndpoint):
+            raise InputError(f"model: {hosted.info.name!r} does not write", "ask a model of the task chat or summarization")
+        try:
+            async for said in hosted.endpoint.stream(example, wish):
+                if said.answered is not None:
+                    self._note(hosted, [example], [said.answered])
+                yield said
+        except Exception as error:
+            self.failed(hosted.info.name, error)
+            raise
+
     async def embed(self, name: str, examples: Sequence[Example]) -> list[Answered]:
         """Vectors (``encoder``) by an endpoint's model. Nothing is journaled: a vector is no answer that anybody judges."""
         while True:
@@ -255,7 +280,7 @@ class Host:
             raise
 
     def _opened(self, info: Deployed) -> Hosted:
-        opener = encoder.open_encoder if info.task == encoder.TASK else Endpoint.open
+        opener = encoder.open_encoder if info.task == encoder.TASK else open_export
         return Hosted(info, opener(Path(info.folder), threads=self.workers), None)
 
     def _note(self, hosted: Hosted, examples: Sequence[Example], answers: list[Answered]) -> None:
@@ -272,6 +297,8 @@ class Host:
                 tokens=one.tokens,
                 latency_ms=round(one.latency_ms, 3),
                 batch=one.batch,
+                written_tokens=one.prediction.details.get("completion_tokens", 0),
+                first_token_ms=one.prediction.details.get("first_token_ms", 0.0),
                 text=masking.kept(task.text(example)) if self.keep_text else "",
             )
             for example, one in zip(examples, answers, strict=True)

@@ -1,0 +1,132 @@
+"""ONNX Runtime GenAI writes what torch writes, alone and beside others, and does what it is asked."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("onnxruntime_genai", reason="the extra genai is not installed")
+
+from luthier.core.errors import Damaged, InputError, NotPossible
+from luthier.core.writing import Sampling, Wrote
+from luthier.networks import generation, language_model
+from luthier.runtimes.onnxruntime_genai import plugin
+from luthier.stages.export.writing import write_all
+from luthier.store import files
+from luthier.testing import made
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of a shape that the builder takes, sharpened so that no two tokens are nearly as likely."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    place = tmp_path_factory.mktemp("llama")
+    torch.manual_seed(3)
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
+    network = LlamaForCausalLM(LlamaConfig(**shape, vocab_size=96, max_position_embeddings=128, tie_word_embeddings=True, eos_token_id=2))
+    with torch.no_grad():
+        network.get_input_embeddings().weight.mul_(30)
+    network.save_pretrained(place)
+    shutil.copyfile(made.base(architecture="decoder") / "tokenizer.json", place / "tokenizer.json")
+    return place
+
+
+@pytest.fixture(scope="module")
+def folder(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("genai") / "fp32"
+    plugin.convert_model(model, place, 32)
+    return place
+
+
+@pytest.fixture(scope="module")
+def writer(folder: Path) -> Any:
+    opened = plugin.open_writer(folder)
+    yield opened
+    opened.close()
+
+
+def _prompts(count: int) -> list[list[int]]:
+    draw = torch.Generator().manual_seed(5)
+    return [torch.randint(3, 96, (2 + n * 3 % 11,), generator=draw).tolist() for n in range(count)]
+
+
+def test_the_same_tokens_as_torch_alone_and_together(writer: Any, model: Path) -> None:
+    prompts = _prompts(16)
+    right = generation.write(language_model.load(model), prompts, 12, ())
+    assert write_all(writer, prompts, Sampling(max_tokens=12))[0] == right
+    assert [write_all(writer, [prompt], Sampling(max_tokens=12))[0][0] for prompt in prompts[:3]] == right[:3]
+
+
+def test_stops_and_lengths(writer: Any) -> None:
+    prompt = _prompts(1)[0]
+    free = write_all(writer, [prompt], Sampling(max_tokens=9))[0][0]
+    assert len(free) == 9
+    stopped = write_all(writer, [prompt], Sampling(max_tokens=9, stop_ids=(free[4],)))[0][0]
+    assert stopped == free[: free.index(free[4])]
+    assert len(write_all(writer, [prompt], Sampling(max_tokens=500))[0][0]) == writer.context - len(prompt)
+
+
+def test_seeds_repeat_and_differ(writer: Any) -> None:
+    prompt = _prompts(1)[0]
+    hot = [write_all(writer, [prompt], Sampling(max_tokens=20, temperature=30.0, seed=seed))[0][0] for seed in (1, 1, 2)]
+    assert hot[0] == hot[1]
+    assert hot[0] != hot[2]
+
+
+def test_penalties_keep_from_repeating(writer: Any) -> None:
+    prompt = _prompts(1)[0]
+    found = write_all(writer, [prompt], Sampling(max_tokens=40, frequency_penalty=2.0, presence_penalty=2000.0))[0][0]
+    assert len(set(found)) == len(found)
+
+
+def test_who_does_not_listen_is_let_go_and_closing_ends(folder: Path) -> None:
+    writer = plugin.open_writer(folder)
+    heard: list[Wrote] = []
+    writer.write([5, 6], Sampling(max_tokens=100), lambda said: bool(heard.append(said)))
+    ended = threading.Event()
+    finishes: list[str] = []
+
+    def slow(said: Wrote) -> bool:
+        time.sleep(0.005)
+        if said.finish:
+            finishes.append(said.finish)
+            ended.set()
+        return True
+
+    writer.write([7], Sampling(max_tokens=120), slow)
+    time.sleep(0.05)
+    writer.close()
+    assert ended.wait(5)
+    assert finishes == ["cancelled"]
+    assert len(heard) == 1
+    with pytest.raises(NotPossible, match="closed"):
+        writer.write([5], Sampling(), slow)
+
+
+def test_what_cannot_be_written_or_opened_is_said(writer: Any, tmp_path: Path, model: Path) -> None:
+    with pytest.raises(InputError, match="tokens"):
+        writer.write([5] * writer.context, Sampling(), lambda said: True)
+    with pytest.raises(InputError):
+        writer.write([], Sampling(), lambda said: True)
+    with pytest.raises(Damaged):
+        plugin.open_writer(tmp_path)
+    assert "gpt2" in plugin.fits({"model_type": "gpt2"})
+    assert plugin.fits(files.read_json(model / "config.json")) == ""
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(NotPossible, match="cannot be made"):
+        plugin.convert_model(tmp_path, tmp_path / "out", 32)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_smaller_weights_write_too(model: Path, tmp_path: Path, bits: int) -> None:
+    plugin.convert_model(model, tmp_path / "small", bits)
+    writer = plugin.open_writer(tmp_path / "small")
+    assert len(write_all(writer, _prompts(2), Sampling(max_tokens=5))[0][1]) == 5
+    writer.close()
