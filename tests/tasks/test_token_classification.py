@@ -14,8 +14,9 @@ from tests import spans
 from luthier.core import tags
 from luthier.core.edits import Edit
 from luthier.core.errors import InputError, RowError
+from luthier.core.hooks import as_written, edited
 from luthier.core.plan import EvaluatePlan
-from luthier.core.ports import Judged, as_written, edited
+from luthier.core.ports import Judged
 from luthier.core.types import Place, Prediction
 from luthier.stages.carried import carry
 from luthier.tasks.token_classification import plugin as task

@@ -44,16 +44,16 @@ def test_a_chat_learns_to_answer(tmp_path: Path) -> None:
     assert scores["rouge_l"]["value"] > 0.8
     assert scores["rouge_l"]["low"] <= scores["rouge_l"]["value"] <= scores["rouge_l"]["high"]
     assert scores["perplexity"]["value"] < 3
-    base = next(row for row in found["comparison"] if row["name"] == "untouched-base")
+    base = next(row for row in found["comparison"] if row["name"] == "untouched")
     assert base["scores"]["rouge_l"] < 0.3
     assert base["gained"]["token_accuracy"] > 0.3
     assert "real difference" in base["test"]["saying"]
     assert len(found["written"]) == 12
     assert {"target", "output", "others", "score"} <= found["written"][0].keys()
-    assert found["written"][0]["others"].keys() == {"untouched-base"}
+    assert found["written"][0]["others"].keys() == {"untouched"}
     assert found["mistakes"] == found["slices"] == []
     page = (Path(evaluation.path) / "report.html").read_text()
-    assert "untouched-base" in page
+    assert "untouched" in page
     assert found["written"][-1]["output"] in page
 
 
@@ -113,7 +113,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
         "data": {"train": str(place / "rows.jsonl")},
         "prepare": {"near_duplicates": 1.0},
         "train": TRAIN,
-        "evaluate": {"bootstrap": 20, "written_rows": 8, "baselines": ["untouched-base"]},
+        "evaluate": {"bootstrap": 20, "written_rows": 8, "baselines": ["untouched"]},
         "export": {"latency_seconds": 0.05, "rows": 8, "max_metric_loss": 0.2},
         "deploy": {"endpoint": "desk"},
     }

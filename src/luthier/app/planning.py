@@ -11,8 +11,9 @@ from luthier.app.endpoints import check_name
 from luthier.catalog import cards, made
 from luthier.core import registry
 from luthier.core.errors import InputError, NotPossible, SpecError, UnknownName
+from luthier.core.hooks import exported, settings_of
 from luthier.core.plan import Plan
-from luthier.core.ports import exported, scores_of, settings_of
+from luthier.core.ports import scores_of
 from luthier.core.spec import SECTIONS, Spec
 from luthier.stages.evaluate.gate import score_meant
 

@@ -29,8 +29,8 @@ from luthier.core.events import (
     RunStarted,
     StageProgressed,
 )
+from luthier.core.hooks import exported
 from luthier.core.plan import Plan
-from luthier.core.ports import exported
 from luthier.core.spec import Spec
 from luthier.core.types import Artifact
 from luthier.store import files

@@ -6,9 +6,10 @@ import time
 from collections.abc import Sequence
 
 from luthier.baselines._sentences import sentences
+from luthier.core.errors import NotPossible
 from luthier.core.ports import BaselineContext, BaselineResult
 from luthier.core.types import Example
-from luthier.core.writing import as_arrays
+from luthier.core.writing import as_arrays, writes
 
 
 class Lead1:
@@ -19,6 +20,8 @@ class Lead1:
 
     def run(self, train: Sequence[Example], test: Sequence[Example], context: BaselineContext) -> BaselineResult:
         """One sentence a row."""
+        if not writes(context.task):
+            raise NotPossible(f"{self.name}: {context.task.name} has no summaries", "use a baseline of the task")
         start = time.perf_counter()
         texts = [next(iter(sentences(str(one.inputs["text"]))), "") for one in test]
         return BaselineResult(as_arrays(texts), 0.0, time.perf_counter() - start, 0.0)

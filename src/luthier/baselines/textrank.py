@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from luthier.baselines._sentences import sentences
+from luthier.core.errors import NotPossible
 from luthier.core.ports import BaselineContext, BaselineResult
 from luthier.core.types import Example
-from luthier.core.writing import as_arrays
+from luthier.core.writing import as_arrays, writes
 
 DAMPING = 0.85
 ROUNDS = 50
@@ -25,6 +26,8 @@ class TextRank:
 
     def run(self, train: Sequence[Example], test: Sequence[Example], context: BaselineContext) -> BaselineResult:
         """One sentence a row; of a long document the first 400 are looked at."""
+        if not writes(context.task):
+            raise NotPossible(f"{self.name}: {context.task.name} has no summaries", "use a baseline of the task")
         start = time.perf_counter()
         texts = [central(sentences(str(one.inputs["text"]))[:MOST_SENTENCES]) for one in test]
         return BaselineResult(as_arrays(texts), 0.0, time.perf_counter() - start, 0.0)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from luthier.core.edits import Edit, applied
 from luthier.core.events import Event
 from luthier.core.job import Job
 from luthier.core.plan import EvaluatePlan, TrainPlan
@@ -36,9 +35,10 @@ class Graph(NamedTuple):
 class Task(Protocol):
     """What differs by task. ``encode`` and ``decode`` use numpy and ``tokenizers`` only and exist once, for every stage and for serving.
 
-    A target is a label, a list of labels, or a record (``names_in``). A task may have more than this, which the functions below ask for:
-    ``carried``, ``pools``, ``exported``, ``validation_metric`` and ``writes`` (attributes), ``settings``, ``fitted``, ``class_of``,
-    ``calibrate``, ``maskable``, ``with_edits``, ``as_written``, ``stops`` and ``most_new_tokens`` (methods).
+    A target is a label, a list of labels, or a record (``names_in``). A task may have more than this, which the functions of
+    ``core.hooks`` and ``core.writing`` ask for: ``carried``, ``pools``, ``exported``, ``validation_metric`` and ``writes`` (attributes),
+    ``settings``, ``fitted``, ``class_of``, ``calibrate``, ``maskable``, ``with_edits``, ``as_written``, ``stops`` and
+    ``most_new_tokens`` (methods).
 
     A task **writes** when its answer is text that a model generates. Its items hold ``input_ids`` (the prompt, then the answer where it
     is known), ``prompt`` [1]: how many of them are given, ``loss_mask``: 1 for the tokens that are learned and judged, and ``bytes`` [1]
@@ -107,78 +107,6 @@ class Task(Protocol):
 
     def answer(self, prediction: Prediction, *, scores: bool = False) -> dict[str, Any]:
         """A prediction as the JSON of a predict call."""
-
-
-def carried_of(task: Task) -> tuple[str, ...]:
-    """``carried``: the names of an item's arrays that ``decode`` needs beside the graph's outputs (where each token stands in the text)."""
-    return tuple(getattr(task, "carried", ()))
-
-
-def exported(task: Task) -> bool:
-    """``exported``: whether the task's models become graphs that serve; those of a task without are bases to tune."""
-    return bool(getattr(task, "exported", True))
-
-
-def validation_metric(task: Task) -> str:
-    """``validation_metric``: what chooses the best checkpoint where the primary metric costs too much for that; else the primary one."""
-    return str(getattr(task, "validation_metric", task.primary_metric))
-
-
-def settings_of(task: Task, method: str, effort: str) -> dict[str, dict[str, Any]]:
-    """``settings(method, effort)``: {section of the plan: {field: value}} that suit the task better than the method's own, where nobody
-    says otherwise.
-    """
-    own = getattr(task, "settings", None)
-    return dict(own(method, effort)) if own else {}
-
-
-def pooled_at(task: Task, cut: int, depth: int) -> bool:
-    """Whether what is cached below layer ``cut`` is one vector a text: the whole trunk, unless the task's ``pools`` is false (then every
-    token has a vector of its own).
-    """
-    return bool(cut) and cut == depth and bool(getattr(task, "pools", True))
-
-
-def classes_in(task: Task, items: Sequence[Item], schema: Schema) -> list[Any]:
-    """``class_of(item, schema)``: a number, or [classes] of 0 and 1, for each item; else its ``labels``, and ``None`` where it has none."""
-    own = getattr(task, "class_of", None)
-    return [own(item, schema) if own else item.get("labels") for item in items]
-
-
-def fitted(task: Task, schema: Schema, plan: TrainPlan) -> Schema:
-    """``fitted(schema, plan)``: the schema with what the training plan decides of it."""
-    own = getattr(task, "fitted", None)
-    found: Schema = own(schema, plan) if own else schema
-    return found
-
-
-def calibrated(task: Task, judged: Judged, plan: EvaluatePlan) -> Calibration:
-    """``calibrate(judged, plan)``: what validation rows teach about confidence that only the task knows; ``judged`` was decoded with what
-    is known already.
-    """
-    own = getattr(task, "calibrate", None)
-    found: Calibration = own(judged, plan) if own else {}
-    return found
-
-
-def edited(task: Task, example: Example, edits: Sequence[Edit]) -> Example:
-    """``with_edits(example, edits)``: the example after replacements in its text; a task whose target holds places moves them."""
-    own = getattr(task, "with_edits", None)
-    found: Example = own(example, edits) if own else task.with_text(example, applied(task.text(example), edits))
-    return found
-
-
-def maskable(task: Task, example: Example) -> str:
-    """``maskable(example)``: every text of an example, its target's too, where a target is text; else its text. Edits are places in it."""
-    own = getattr(task, "maskable", None)
-    return str(own(example)) if own else task.text(example)
-
-
-def as_written(task: Task, prediction: Prediction, edits: Sequence[Edit]) -> Prediction:
-    """``as_written(prediction, edits)``: the answer with its places in the text as it was before the edits."""
-    own = getattr(task, "as_written", None)
-    found: Prediction = own(prediction, edits) if own and edits else prediction
-    return found
 
 
 class Footprint(NamedTuple):

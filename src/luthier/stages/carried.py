@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from luthier.core.ports import Task, carried_of
+from luthier.core.hooks import carried_of
+from luthier.core.ports import Task
 from luthier.core.types import Arrays, Item
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from luthier.core.ports import Task, pooled_at
+from luthier.core.hooks import pooled_at
+from luthier.core.ports import Task
 from luthier.core.types import Arrays, Item
 from luthier.stages.carried import carry
 from luthier.stages.train.batches import sorted_batches

@@ -32,7 +32,7 @@ class Chat(Writes):
     )
     primary_metric = "token_accuracy"
     metrics = ("perplexity", "rouge", "bleu", "text-length", "repetition")
-    baselines = ("untouched-base",)
+    baselines = ("untouched",)
 
     def example(self, row: Mapping[str, Any], place: Place) -> Example:
         """Raises ``RowError`` for a conversation that breaks a rule or holds no answer to learn."""

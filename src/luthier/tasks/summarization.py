@@ -30,7 +30,7 @@ class Summarization(Writes):
     )
     primary_metric = "rouge_l"
     metrics = ("rouge", "perplexity", "bleu", "faithfulness", "text-length", "repetition")
-    baselines = ("lead-1", "textrank", "untouched-base", "from-scratch")
+    baselines = ("lead-1", "textrank", "untouched", "from-scratch")
 
     def example(self, row: Mapping[str, Any], place: Place) -> Example:
         """Raises ``RowError`` for a row without a document or a summary."""

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from luthier.core import registry
+from luthier.core.errors import NotPossible
 from luthier.core.plan import EvaluatePlan, TrainPlan
-from luthier.core.ports import Baseline, BaselineContext, BaselineResult
-from luthier.core.types import Example
+from luthier.core.ports import Baseline, BaselineContext, BaselineResult, Task
+from luthier.core.types import Arrays, Example, Place, Schema
+from luthier.core.writing import WRITTEN, as_arrays, writes
 from luthier.testing import made
 from luthier.testing.claim import checks, ensure
 from luthier.testing.shape import check_shape
@@ -21,15 +23,34 @@ from luthier.testing.shape import check_shape
 
 @checks
 def check_baseline(plugin: Any, base: Path = Path()) -> None:
-    """``base``: the folder of a model for text classification; by default a small one is made."""
+    """``base``: the folder of a model for text classification; by default a small one is made. A baseline that refuses that task is checked
+    on one that writes.
+    """
     check_shape(plugin, Baseline)
-    for several in (False, True):
-        _check_answers(plugin, _context(base if base != Path() else made.base(), several), several)
-
-
-def _context(base: Path, several: bool) -> BaselineContext:
     task = registry.get("tasks", "text-classification")
-    return BaselineContext(task, made.schema(several=several), base, TrainPlan(), EvaluatePlan(), _fit, made.folder(), steps=2)
+    for several in (False, True):
+        rows = made.examples(36, several=several), made.examples(12, several=several, seed=2)
+        schema = made.schema(several=several)
+        context = _context(task, schema, base if base != Path() else made.base())
+        try:
+            plugin.run(*rows, context)
+        except NotPossible:
+            break
+        _check_answers(plugin, context, *rows)
+    else:
+        return
+    writer = registry.get("tasks", "summarization")
+    train, test = ([writer.example(row, Place("made.csv", n)) for n, row in enumerate(made.rows(n, seed=n))] for n in (36, 12))
+    _check_answers(plugin, _context(writer, writer.schema([one.target for one in train]), made.base(architecture="decoder")), train, test)
+
+
+def _context(task: Task, schema: Schema, base: Path) -> BaselineContext:
+    return BaselineContext(task, schema, base, TrainPlan(), EvaluatePlan(), _fit, made.folder(), steps=2, answers=_answers)
+
+
+def _answers(model: Any, test: Sequence[Example]) -> Arrays:
+    """Stands in for what a model writes."""
+    return as_arrays(["made" for _ in test])
 
 
 def _fit(train: Sequence[Example], test: Sequence[Example], **settings: Any) -> BaselineResult:
@@ -37,8 +58,7 @@ def _fit(train: Sequence[Example], test: Sequence[Example], **settings: Any) -> 
     return BaselineResult({"logits": np.zeros((len(test), len(made.LABELS)), dtype=np.float32)}, 0.0, 0.0, float(len(train)))
 
 
-def _check_answers(plugin: Any, context: BaselineContext, several: bool) -> None:
-    train, test = made.examples(36, several=several), made.examples(12, several=several, seed=2)
+def _check_answers(plugin: Any, context: BaselineContext, train: Sequence[Example], test: Sequence[Example]) -> None:
     bare = [replace(one, target=None) for one in test]
     try:
         result = plugin.run(train, bare, context)
@@ -46,15 +66,19 @@ def _check_answers(plugin: Any, context: BaselineContext, several: bool) -> None
         said = f"{type(error).__name__}: {error}"
         raise AssertionError(f"{plugin.name}: failed on test rows without targets (does it read them?): {said}") from error
     ensure(isinstance(result, BaselineResult), f"{plugin.name}: run gave a {type(result).__name__}, not a BaselineResult")
-    ensure("logits" in result.outputs, f"{plugin.name}: outputs must hold logits, not {sorted(result.outputs)}")
-    logits, shape = np.asarray(result.outputs["logits"]), (len(test), len(context.schema["labels"]))
-    ensure(logits.shape == shape, f"{plugin.name}: logits are {list(logits.shape)}, not [rows, classes] = {list(shape)}")
-    ensure(bool(np.isfinite(logits).all()), f"{plugin.name}: logits hold NaN or infinity")
-    for name in ("train_s", "predict_s", "train_flop"):
-        value = getattr(result, name)
-        ensure(math.isfinite(value) and value >= 0, f"{plugin.name}: {name} is {value}")
-    again = np.asarray(plugin.run(train, bare, context).outputs["logits"])
+    name = WRITTEN if writes(context.task) else "logits"
+    ensure(name in result.outputs, f"{plugin.name}: outputs must hold {name}, not {sorted(result.outputs)}")
+    logits = np.asarray(result.outputs[name])
+    if not writes(context.task):
+        shape = (len(test), len(context.schema["labels"]))
+        ensure(logits.shape == shape, f"{plugin.name}: logits are {list(logits.shape)}, not [rows, classes] = {list(shape)}")
+    ensure(len(logits) == len(test), f"{plugin.name}: there are {len(logits)} answers for {len(test)} rows")
+    ensure(bool(np.isfinite(logits).all()), f"{plugin.name}: {name} holds NaN or infinity")
+    for cost in ("train_s", "predict_s", "train_flop"):
+        value = getattr(result, cost)
+        ensure(math.isfinite(value) and value >= 0, f"{plugin.name}: {cost} is {value}")
+    again = np.asarray(plugin.run(train, bare, context).outputs[name])
     ensure(bool(np.allclose(logits, again, atol=1e-6)), f"{plugin.name}: the same rows are answered differently the second time")
     wrong = [replace(one, target=train[0].target) for one in test]
-    peeked = np.asarray(plugin.run(train, wrong, context).outputs["logits"])
+    peeked = np.asarray(plugin.run(train, wrong, context).outputs[name])
     ensure(bool(np.allclose(logits, peeked, atol=1e-6)), f"{plugin.name}: the answers change with the test targets: it looks at them")

@@ -13,6 +13,8 @@ from luthier.core import registry
 from luthier.core.errors import LuthierError
 from luthier.core.ports import Graph, Runtime, Session
 from luthier.core.types import Arrays
+from luthier.core.writing import Sampling, Writer, WritingRuntime
+from luthier.stages.export.writing import write_all
 from luthier.testing import made
 from luthier.testing.claim import checks, ensure, refuses
 from luthier.testing.shape import check_shape
@@ -27,6 +29,9 @@ def check_runtime(plugin: Any, tolerance: float = TOLERANCE) -> None:
 
     Of a runtime that says what is missing here, only the shape is checked.
     """
+    if getattr(plugin, "writes", False):
+        check_writing_runtime(plugin)
+        return
     check_shape(plugin, Runtime)
     why = plugin.missing()
     ensure(isinstance(why, str), f"{plugin.name}: missing gives {why!r}, not a text")
@@ -43,6 +48,28 @@ def check_runtime(plugin: Any, tolerance: float = TOLERANCE) -> None:
         session = plugin.open(place, graph.name, threads=1)
         check_shape(session, Session)
         _check_answers(plugin, session, graph, tolerance)
+
+
+def check_writing_runtime(plugin: Any) -> None:
+    """A small Llama, converted at the runtime's most exact precision, must write what torch writes, for many at once."""
+    check_shape(plugin, WritingRuntime)
+    ensure(bool(plugin.precisions), f"{plugin.name}: precisions are empty")
+    ensure(bool(plugin.fits({"model_type": "no such kind"})), f"{plugin.name}: fits must say why an unknown kind of model cannot run")
+    if plugin.missing():
+        return
+    from luthier.networks import generation, language_model
+
+    base, place = made.base(architecture="decoder"), made.folder() / "converted"
+    refuses(LuthierError, lambda: plugin.open_writer(made.folder()), f"{plugin.name}: opening an empty folder must be refused")
+    plugin.convert_model(base, place, max(plugin.precisions))
+    prompts = [[5 + (n * 7 + k) % 60 for k in range(2 + n % 5)] for n in range(8)]
+    right = generation.write(language_model.load(base), prompts, 6, ())
+    writer = plugin.open_writer(place)
+    check_shape(writer, Writer)
+    found, _ = write_all(writer, prompts, Sampling(max_tokens=6))
+    writer.close()
+    same = sum(a == b for a, b in zip(found, right, strict=True))
+    ensure(same >= len(prompts) - 1, f"{plugin.name}: writes {same} of {len(prompts)} texts as torch does")
 
 
 @cache

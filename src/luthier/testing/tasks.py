@@ -15,6 +15,7 @@ from luthier.core.errors import InputError, RowError
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import Task
 from luthier.core.types import Arrays, Example, Finding, Item, Place, Prediction, Schema
+from luthier.core.writing import writes
 from luthier.stages.carried import carry
 from luthier.testing import made
 from luthier.testing.claim import as_json, checks, ensure, refuses, without
@@ -92,6 +93,8 @@ def _check_encode(plugin: Any, examples: Sequence[Example], folder: Path, schema
     ensure(_same(items, alone), f"{plugin.name}: encode gives an example other arrays in company than alone")
     bare = plugin.encode([replace(one, target=None) for one in examples], processor, schema)
     inputs = [{name: value for name, value in item.items() if name != "labels"} for item in items]
+    if writes(plugin):  # the answer is a part of the input while it is learned: before it, all must be the same
+        inputs, bare = ([{"prompt": item["input_ids"][: int(item["prompt"][0])]} for item in some] for some in (items, bare))
     ensure(_same(inputs, bare), f"{plugin.name}: encode gives other inputs when the target is unknown: training and serving would differ")
     lengths = [plugin.length(item) for item in items]
     ensure(all(isinstance(one, int) and one > 0 for one in lengths), f"{plugin.name}: length must be a whole number above 0: {lengths[:5]}")

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from luthier.core import registry
-from luthier.core.ports import Judged, calibrated
+from luthier.core.hooks import calibrated
+from luthier.core.ports import Judged
 from luthier.core.types import Calibration
 from luthier.core.writing import writes
 from luthier.stages.evaluate.scoring import right_rows

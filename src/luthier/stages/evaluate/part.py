@@ -18,9 +18,10 @@ from typing import Any
 from luthier.core import registry
 from luthier.core.errors import Damaged
 from luthier.core.events import Event, StageProgressed
+from luthier.core.hooks import settings_of
 from luthier.core.job import Job
 from luthier.core.plan import TrainPlan
-from luthier.core.ports import BaselineContext, BaselineResult, Task, settings_of
+from luthier.core.ports import BaselineContext, BaselineResult, Task
 from luthier.core.types import Arrays, Example, Item
 from luthier.core.writing import writes
 from luthier.stages.evaluate import crossvalidate

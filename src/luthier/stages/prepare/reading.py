@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 from luthier.core.errors import InputError, RowError
 from luthier.core.events import StageProgressed
+from luthier.core.hooks import edited, maskable
 from luthier.core.plan import Plan
-from luthier.core.ports import BadRow, Emit, Row, Task, edited, maskable
+from luthier.core.ports import BadRow, Emit, Row, Task
 from luthier.core.types import Example, Place, Refusal
 from luthier.stages.prepare.columns import Found, as_text, find_columns
 from luthier.stages.prepare.masking import Masker

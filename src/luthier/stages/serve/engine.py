@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 from luthier.core import registry
 from luthier.core.edits import Edit
 from luthier.core.errors import Damaged, InputError, NotPossible
-from luthier.core.ports import Session, Task, as_written
+from luthier.core.hooks import as_written
+from luthier.core.ports import Session, Task
 from luthier.core.types import Arrays, Calibration, Example, Item, Prediction, Schema
 from luthier.stages.carried import carry
 from luthier.stages.serve.lanes import Closed, Lane

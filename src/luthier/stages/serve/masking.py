@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from luthier.core.edits import Edit
+from luthier.core.hooks import edited
 from luthier.core.personal_data import mask_edits, mask_text
 from luthier.core.plan import PreparePlan
-from luthier.core.ports import Task, edited
+from luthier.core.ports import Task
 from luthier.core.types import Example
 from luthier.store import files
 

@@ -298,4 +298,4 @@ def open_export(folder: Path, *, threads: int = 0) -> Endpoint | WritingEndpoint
     """An exported folder as what it is."""
     path = folder / "export.json"
     opener = WritingEndpoint if path.is_file() and files.read_json(path).get("writes") else Endpoint
-    return opener.open(folder, threads=threads)  # type: ignore[attr-defined, no-any-return]
+    return opener.open(folder, threads=threads)

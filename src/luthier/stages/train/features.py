@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from luthier.core.errors import Damaged
-from luthier.core.ports import Task, pooled_at
+from luthier.core.hooks import pooled_at
+from luthier.core.ports import Task
 from luthier.core.types import Item
 from luthier.stages.inference import HIDDEN, lengths_of, tensors
 from luthier.stages.train.batches import sorted_batches

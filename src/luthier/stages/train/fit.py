@@ -19,7 +19,8 @@ from typing import Any
 from luthier.core import registry
 from luthier.core.errors import NotPossible, Stopped
 from luthier.core.events import NoteSaid, StageProgressed, StepFinished
-from luthier.core.ports import Emit, pooled_at, validation_metric
+from luthier.core.hooks import pooled_at, validation_metric
+from luthier.core.ports import Emit
 from luthier.core.types import Arrays, Item, content_id
 from luthier.stages import stopping
 from luthier.stages.carried import carry

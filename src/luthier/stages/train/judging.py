@@ -7,7 +7,8 @@ from typing import Any
 
 from luthier.core import registry
 from luthier.core.errors import SpecError, UnknownName
-from luthier.core.ports import Judged, Task, validation_metric
+from luthier.core.hooks import validation_metric
+from luthier.core.ports import Judged, Task
 from luthier.core.types import Arrays, Example, Schema, Score
 from luthier.stages.inference import HIDDEN, predict
 from luthier.stages.train.request import FitRequest

@@ -18,7 +18,7 @@ import numpy as np
 
 from luthier.core import registry
 from luthier.core.errors import NotPossible
-from luthier.core.ports import pooled_at
+from luthier.core.hooks import pooled_at
 from luthier.core.types import Item, content_id
 from luthier.stages.inference import HIDDEN, forward, lengths_of, tensors
 from luthier.stages.train.batches import course

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from luthier.core.errors import NotPossible
+from luthier.core.hooks import classes_in
 from luthier.core.plan import TrainPlan
-from luthier.core.ports import Task, classes_in
+from luthier.core.ports import Task
 from luthier.core.types import Item, Schema
 
 POWERS = {"square-root": 0.5, "balanced": 1.0}

@@ -14,9 +14,10 @@ import numpy as np
 from luthier.core import registry
 from luthier.core.errors import InputError
 from luthier.core.events import NoteSaid, PredictionMade
+from luthier.core.hooks import fitted, pooled_at
 from luthier.core.job import Job
 from luthier.core.plan import TrainPlan
-from luthier.core.ports import Emit, Footprint, Task, fitted, pooled_at
+from luthier.core.ports import Emit, Footprint, Task
 from luthier.core.types import Example, Item, Schema
 from luthier.stages import stopping
 from luthier.stages.train.adapt import adapted, figures
