@@ -31,7 +31,7 @@ class Chat(Writes):
         Column(TOOLS, "the tools that the assistant may call", required=False),
     )
     primary_metric = "token_accuracy"
-    metrics = ("perplexity", "rouge", "bleu", "text-length", "repetition")
+    metrics = ("perplexity", "rouge", "answer-intents", "bleu", "text-length", "repetition")
     baselines = ("untouched",)
 
     def example(self, row: Mapping[str, Any], place: Place) -> Example:
