@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from luthier.catalog import personal_sentences, support_conversations, support_messages
+from luthier.catalog import personal_sentences, plain_contracts, support_conversations, support_messages
 from luthier.core.errors import InputError, UnknownName
 
 _MAKERS: dict[str, Callable[[int, int], Iterator[dict[str, Any]]]] = {
@@ -13,6 +13,7 @@ _MAKERS: dict[str, Callable[[int, int], Iterator[dict[str, Any]]]] = {
     "support-questions": support_messages.question_rows,
     "support-messages-out-of-scope": support_messages.out_of_scope_rows,
     "personal-sentences": personal_sentences.rows,
+    "plain-contracts": plain_contracts.rows,
     "support-conversations": support_conversations.rows,
 }
 NAMES: tuple[str, ...] = tuple(_MAKERS)
