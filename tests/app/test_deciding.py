@@ -25,6 +25,25 @@ def test_prompt_and_completion_with_labels_are_read_by_their_own_names() -> None
     assert decision.data == {"format": "jsonl", "map": {"text": "prompt", "label": "completion"}}
 
 
+def test_free_replies_and_any_reply_on_a_decoder_train_a_writer() -> None:
+    free = decide(LABELS | {"reply": "text"}, GPT)
+    assert (free.task, free.data) == ("chat", {"format": "openai-chat"})
+    assert decide(LABELS, GPT).task == "chat"
+    assert decide(LABELS | {"kind": "completion"}, GPT).data == {"format": "openai-completion"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("completion", {"format": "jsonl", "map": {"text": "prompt", "summary": "completion"}}),
+        ("chat", {"format": "openai-chat", "map": {"summary": "label"}}),
+        ("table", {}),
+    ],
+)
+def test_what_is_asked_and_answered_become_the_named_task_s_columns(kind: str, data: dict[str, Any]) -> None:
+    assert decide(LABELS | {"kind": kind}, GPT, wanted="summarization").data == data
+
+
 def test_a_table_trains_a_classifier() -> None:
     assert decide({"kind": "table", "rows": 10}, BERT).task == "text-classification"
 
@@ -32,8 +51,7 @@ def test_a_table_trains_a_classifier() -> None:
 @pytest.mark.parametrize(
     ("facts", "card", "method", "path", "said"),
     [
-        (LABELS | {"reply": "text"}, BERT, "supervised", "training_file", "free text"),
-        (LABELS, GPT, "supervised", "training_file", "the task 'chat'"),
+        (LABELS | {"reply": "text"}, BERT, "supervised", "model", "free text, not a small closed set of labels: chat needs decoder"),
         ({"kind": "table"}, GPT, "supervised", "model", "needs encoder"),
         ({"kind": "preference"}, BERT, "dpo", "method.type", "dpo"),
         ({"kind": "preference"}, BERT, "supervised", "method.type", "dpo"),

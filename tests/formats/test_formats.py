@@ -17,6 +17,7 @@ from luthier.core.ports import BadRow, Row
 from luthier.formats import _text
 from luthier.formats import csv as csv_format
 from luthier.formats.csv import find_delimiter
+from luthier.stages.prepare import sources
 
 TEXT = "Größe falsch – café naïve “quoted” straße"
 
@@ -193,6 +194,24 @@ def test_chat(tmp_path: Path) -> None:
     assert found[1] == BadRow(2, "messages[1].role", "is 'asistant'", "did you mean 'assistant'?")
     assert isinstance(found[2], BadRow)
     assert found[3].values["text"] == "parts"  # type: ignore[union-attr]
+
+
+def test_prompts_and_completions_become_conversations_for_tasks_that_want_messages(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    pairs: list[dict[str, object]] = [
+        {"prompt": " where is it? ", "completion": " On its way. ", "topic": "t"},
+        {"prompt": "hi"},
+        {"prompt": ["hi"], "completion": "x"},
+    ]
+    path.write_text("\n".join(map(json.dumps, pairs)))
+    assert [sources._sniff(path, path.read_bytes(), columns) for columns in ((), ("messages",))] == ["jsonl", "openai-completion"]
+    found = rows("openai-completion", path)
+    messages = [{"role": "user", "content": "where is it?"}, {"role": "assistant", "content": "On its way."}]
+    assert found[0].values == {"messages": messages, "topic": "t"}  # type: ignore[union-attr]
+    assert found[1:] == [
+        BadRow(2, "completion", "is missing or empty", 'write {"prompt": "...", "completion": "..."}'),
+        BadRow(3, "prompt", "is no text", 'write {"prompt": "...", "completion": "..."}'),
+    ]
 
 
 def test_what_was_said_after_the_last_reply_is_no_part_of_the_question(tmp_path: Path) -> None:

@@ -38,22 +38,27 @@ def decide(facts: dict[str, Any], card: ModelCard, *, method: str = "supervised"
         if wanted == CLASSIFIER and facts.get("unasked_rows"):
             reason = f"{facts['unasked_rows']} rows have no text of the user before the reply that is the label"
             raise SpecError("training_file", reason, "add a message with role 'user' to each: it is what a classifier reads")
-        return Decision(_registered(wanted), "the request names it", _data(kind))
+        return Decision(_registered(wanted), "the request names it", _data(kind, wanted))
     if kind == "table":
         return Decision(_fits(CLASSIFIER, card, "the file is a table"), RULES[0], {})
     if closed and card.architecture == "encoder":
         labels = len(facts.get("labels", ()))
         return Decision(
-            CLASSIFIER, f"the replies are {labels} labels in {facts.get('rows', 0)} rows, and the base is an encoder", _data(kind)
+            CLASSIFIER, f"the replies are {labels} labels in {facts.get('rows', 0)} rows, and the base is an encoder", _data(kind, CLASSIFIER)
         )
-    return Decision(_fits(GENERATOR, card, _free(facts)), RULES[2], _data(kind))
+    return Decision(_fits(GENERATOR, card, _free(facts)), RULES[2], _data(kind, GENERATOR))
 
 
-def _data(kind: str) -> dict[str, Any]:
-    """How the file is read."""
-    if kind == "chat":
-        return {"format": "openai-chat"}
-    return {"format": "jsonl", "map": {"text": "prompt", "label": "completion"}} if kind == "completion" else {}
+def _data(kind: str, task: str) -> dict[str, Any]:
+    """How the file is read: as messages by a task that has such a column, else its question and its reply as the task's first two columns."""
+    columns = [one.name for one in registry.get("tasks", task).columns]
+    if "messages" in columns:
+        return {"chat": {"format": "openai-chat"}, "completion": {"format": "openai-completion"}}.get(kind, {})
+    read, said = columns[0], columns[1] if len(columns) > 1 else ""
+    if kind == "completion":
+        return {"format": "jsonl", "map": {read: "prompt"} | ({said: "completion"} if said else {})}
+    renamed = {said: "label"} if said not in ("", "label") else {}
+    return {"format": "openai-chat"} | ({"map": renamed} if renamed else {}) if kind == "chat" else {}
 
 
 def _free(facts: dict[str, Any]) -> str:

@@ -156,6 +156,7 @@ def data_files(place: Path) -> list[Path]:
         "made.tsv": "text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in made),
         "made.jsonl": "".join(json.dumps(pair) + "\n" for pair in pairs),
         "chats.jsonl": "".join(json.dumps(chat) + "\n" for chat in chats),
+        "completions.jsonl": "".join(json.dumps({"prompt": text, "completion": label}) + "\n" for text, label in made),
         "tasks.json": json.dumps([_task(text, label) for text, label in made]),
         "made.conll": "\n".join(
             "".join(f"{word} {'B-topic' if word == label else 'O'}\n" for word in text.split()) for text, label in made

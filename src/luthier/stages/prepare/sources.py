@@ -92,11 +92,14 @@ def _near(path: Path) -> str:
 
 
 def _sniff(path: Path, head: bytes, columns: Collection[str] = ()) -> str:
-    """The format that is surest of the file; one that turns columns into others (``turns``) is not for tasks that want those themselves."""
+    """The format that is surest of the file; one that turns columns into others (``turns``) is not for tasks that want those themselves,
+    and one that makes columns (``makes``) is only for tasks that want these.
+    """
     if not path.is_dir() and not head.startswith(b"PAR1") and path.suffix.lower() not in (".parquet", ".pq"):
         _text.refuse_binary(path, head)
     known: list[Any] = [registry.get("formats", name) for name in registry.names("formats")]
-    formats = [one for one in known if not set(getattr(one, "turns", ())) & set(columns)]
+    wanted = [one for one in known if not hasattr(one, "makes") or set(one.makes) & set(columns)]
+    formats = [one for one in wanted if not set(getattr(one, "turns", ())) & set(columns)]
     sureness = {plugin.name: plugin.sniff(path, head) for plugin in formats}
     best = max(sureness, key=lambda name: sureness[name], default="")
     if not best or sureness[best] <= 0:
