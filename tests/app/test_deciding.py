@@ -27,7 +27,7 @@ def test_prompt_and_completion_with_labels_are_read_by_their_own_names() -> None
 
 def test_free_replies_and_any_reply_on_a_decoder_train_a_writer() -> None:
     free = decide(LABELS | {"reply": "text"}, GPT)
-    assert (free.task, free.data) == ("chat", {"format": "openai-chat"})
+    assert (free.task, free.data) == ("chat", {"format": "jsonl"})
     assert decide(LABELS, GPT).task == "chat"
     assert decide(LABELS | {"kind": "completion"}, GPT).data == {"format": "openai-completion"}
 

@@ -53,7 +53,7 @@ def _data(kind: str, task: str) -> dict[str, Any]:
     """How the file is read: as messages by a task that has such a column, else its question and its reply as the task's first two columns."""
     columns = [one.name for one in registry.get("tasks", task).columns]
     if "messages" in columns:
-        return {"chat": {"format": "openai-chat"}, "completion": {"format": "openai-completion"}}.get(kind, {})
+        return {"chat": {"format": "jsonl"}, "completion": {"format": "openai-completion"}}.get(kind, {})
     read, said = columns[0], columns[1] if len(columns) > 1 else ""
     if kind == "completion":
         return {"format": "jsonl", "map": {read: "prompt"} | ({said: "completion"} if said else {})}
