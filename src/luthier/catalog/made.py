@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from luthier.catalog import personal_sentences, plain_contracts, support_conversations, support_messages
+from luthier.catalog import personal_sentences, plain_contracts, product_pictures, support_conversations, support_messages
 from luthier.core.errors import InputError, UnknownName
 
 _MAKERS: dict[str, Callable[[int, int], Iterator[dict[str, Any]]]] = {
@@ -15,6 +15,7 @@ _MAKERS: dict[str, Callable[[int, int], Iterator[dict[str, Any]]]] = {
     "personal-sentences": personal_sentences.rows,
     "plain-contracts": plain_contracts.rows,
     "support-conversations": support_conversations.rows,
+    "product-pictures": product_pictures.rows,
 }
 NAMES: tuple[str, ...] = tuple(_MAKERS)
 """What ``made:NAME`` may name in a recipe."""
