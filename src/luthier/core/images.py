@@ -240,3 +240,18 @@ def normalised(array: Any, how: Settings) -> Any:
 
     mean, std = (np.array(values, dtype=np.float32).reshape(3, 1, 1) for values in (how.mean, how.std))
     return ((array.astype(np.float64) * how.scale).astype(np.float32) - mean) / std
+
+
+def from_data_url(url: str, field: str = FIELD) -> bytes:
+    """The bytes in ``data:image/png;base64,...``; raises ``RowError`` for another kind of address."""
+    import base64
+    import binascii
+
+    head, comma, body = url.partition(",")
+    if not (comma and head.startswith("data:image/") and head.endswith(";base64")):
+        shown = url[:40] + (" ..." if len(url) > 40 else "")
+        raise RowError(field, f"is {shown!r}, and no picture is fetched from an address", "send data:image/png;base64,... instead")
+    try:
+        return base64.b64decode("".join(body.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise RowError(field, "holds no base64 behind the comma", "send data:image/png;base64,... instead") from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import base64
+import io
 import json
 import shutil
 import tempfile
@@ -56,11 +58,24 @@ def rows(count: int = 24, *, several: bool = False, seed: int = 1) -> list[dict[
                 "channel": "mail" if number % 4 else "phone",
                 "intents": asked,
                 "summary": label,
+                "image": picture(number, LABELS.index(label)),
+                "caption": label,
                 "messages": [{"role": "user", "content": " ".join(words)}, {"role": "assistant", "content": label}],
                 "entities": _entities(words),
             }
         )
     return found
+
+
+def picture(number: int, kind: int, seed: int = 0) -> str:
+    """A picture of 16 x 16 pixels as a data URL, another one for each number; its colour says its kind (0 red, 1 green, 2 blue)."""
+    from PIL import Image
+
+    noise = np.random.default_rng([seed, number]).integers(0, 90, (16, 16, 3), dtype=np.uint8)
+    noise[..., kind] += 140
+    out = io.BytesIO()
+    Image.fromarray(noise).save(out, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
 def _entities(words: list[str]) -> list[dict[str, Any]]:
@@ -176,7 +191,24 @@ def data_files(place: Path) -> list[Path]:
             writer.write_table(table)
         files.write_json(place / "saved" / "state.json", {"_data_files": [{"filename": "data.arrow"}]})
         found += [place / "made.parquet", place / "saved"]
-    return found
+    return [*found, *_pictures(place)]
+
+
+def _pictures(place: Path) -> list[Path]:
+    """Rows of pictures as a folder, as a table beside their files, and as chats."""
+    some = [(row["image"], row["caption"]) for row in rows(12)]
+    folder, table, chats = place / "shots", place / "shots.csv", place / "looks.jsonl"
+    folder.mkdir()
+    for number, (url, _) in enumerate(some):
+        (folder / f"{number}.png").write_bytes(base64.b64decode(url.partition(",")[2]))
+    lines = [json.dumps({"file_name": f"{number}.png", "caption": caption}) + "\n" for number, (_, caption) in enumerate(some)]
+    (folder / "metadata.jsonl").write_text("".join(lines), encoding="utf-8")
+    table.write_text("photo,caption\n" + "".join(f"shots/{n}.png,{caption}\n" for n, (_, caption) in enumerate(some)), encoding="utf-8")
+    asked = [[{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": url}}] for url, _ in some]
+    said = zip(asked, (caption for _, caption in some), strict=True)
+    turns = [[{"role": "user", "content": one}, {"role": "assistant", "content": caption}] for one, caption in said]
+    chats.write_text("".join(json.dumps({"messages": messages}) + "\n" for messages in turns), encoding="utf-8")
+    return [folder, table, chats]
 
 
 def events() -> Iterator[Event]:
