@@ -44,13 +44,15 @@ def decide(facts: dict[str, Any], card: ModelCard, *, method: str = "supervised"
     if closed and card.architecture == "encoder":
         labels = len(facts.get("labels", ()))
         return Decision(
-            CLASSIFIER, f"the replies are {labels} labels in {facts.get('rows', 0)} rows, and the base is an encoder", _data(kind, CLASSIFIER)
+            CLASSIFIER,
+            f"the replies are {labels} labels in {facts.get('rows', 0)} rows, and the base is an encoder",
+            _data(kind, CLASSIFIER),
         )
     return Decision(_fits(GENERATOR, card, _free(facts)), RULES[2], _data(kind, GENERATOR))
 
 
 def _data(kind: str, task: str) -> dict[str, Any]:
-    """How the file is read: as messages by a task that has such a column, else its question and its reply as the task's first two columns."""
+    """How the file is read: as messages by a task with such a column, else question and reply as the task's first two columns."""
     columns = [one.name for one in registry.get("tasks", task).columns]
     if "messages" in columns:
         return {"chat": {"format": "jsonl"}, "completion": {"format": "openai-completion"}}.get(kind, {})

@@ -55,7 +55,7 @@ class OpenVinoInt8:
         """Quantises the fp32 graphs in ``source`` with ranges seen over ``samples`` (300 rows are plenty; never test rows)."""
         if not samples:
             raise InputError("openvino-int8: there are no sample batches to measure ranges on", "give a dataset with validation rows")
-        _no_telemetry()
+        no_telemetry()
         import nncf
         import openvino
 
@@ -72,7 +72,7 @@ class OpenVinoInt8:
 
     def open(self, folder: Path, graph: str, *, threads: int = 1) -> Session:
         """Ready to run."""
-        _no_telemetry()
+        no_telemetry()
         import openvino
 
         path = folder / f"{graph}{self.suffix}"
@@ -83,7 +83,7 @@ class OpenVinoInt8:
         return OpenVinoSession(openvino.Core().compile_model(str(path), "CPU", options))
 
 
-def _no_telemetry() -> None:
+def no_telemetry() -> None:
     """Both libraries report their use over the network when ``openvino_telemetry`` can be imported; nothing here phones home."""
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 

@@ -20,7 +20,7 @@ from luthier.tasks._text import UNKNOWN, padded, tokenizer_in
 
 MAX_TOKENS = 4096
 MOST_NEW_TOKENS = 256
-RUNTIMES = ("onnxruntime-genai",)
+RUNTIMES = ("onnxruntime-genai", "openvino-genai")
 """What an export tries where nobody says otherwise."""
 CHARACTERS_A_TOKEN = 2
 """The least that a token of a target holds, on average."""

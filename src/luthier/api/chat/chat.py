@@ -60,9 +60,6 @@ def _given(text: str, whole: bool) -> tuple[str, str]:
 
 
 def _refuse_forms(asked: Asked) -> None:
-    form = asked.settings.get("response_format")
-    if isinstance(form, dict) and form.get("type") not in (None, "text"):
-        raise SpecError("response_format", f"is {form.get('type')!r:.40}; models that write give text here", "leave it out")
     if asked.alternatives >= 0:
         raise SpecError("logprobs", "are not known of models that write here", "leave it out")
     if asked.settings.get("tool_choice") not in (None, "none", "auto"):

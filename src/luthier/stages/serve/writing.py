@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import threading
 import time
@@ -289,9 +290,26 @@ def sampling(settings: dict[str, Any]) -> Wish:
             seed=int(settings.get("seed") or 0) % 2**31,
             frequency_penalty=float(settings.get("frequency_penalty") or 0.0),
             presence_penalty=float(settings.get("presence_penalty") or 0.0),
+            json_schema=_json_schema(settings.get("response_format")),
         ),
         (stop,) if isinstance(stop, str) else tuple(stop),
     )
+
+
+def _json_schema(form: Any) -> str:
+    """What ``response_format`` asks for, as a JSON schema; "" for plain text. Raises ``SpecError``."""
+    kind = form.get("type") if isinstance(form, dict) else None
+    if form is None or kind in (None, "text"):
+        return ""
+    if kind == "json_object":
+        return json.dumps({"type": "object"})
+    if kind != "json_schema":
+        raise SpecError("response_format.type", f"is {kind!r:.40}", "use text, json_object or json_schema")
+    schema = (form.get("json_schema") or {}).get("schema") if isinstance(form.get("json_schema"), dict) else None
+    if not isinstance(schema, dict):
+        remedy = 'send {"name": "...", "schema": {"type": "object", ...}}'
+        raise SpecError("response_format.json_schema.schema", "is no JSON schema", remedy)
+    return json.dumps(schema)
 
 
 def open_export(folder: Path, *, threads: int = 0) -> Endpoint | WritingEndpoint:
