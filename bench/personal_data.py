@@ -64,7 +64,7 @@ def trained(args: argparse.Namespace, parts: dict[str, list[Example]], folder: P
     learning = merged(task, [*parts["train"], *varied(task, parts["train"], args.copies), *made(task, args.made, args.support)])
     changes = {"epochs": args.epochs, "learning_rate": args.learning_rate, "head_learning_rate": 2e-3, "fitted_head": False, "patience": 4}
     plan = plan_of("full", "standard", threads=1, precision="fp32", **changes)
-    setting = Setting(learning, merged(task, parts["test"]), merged(task, parts["validation"]), task=task, plan=plan)
+    setting = Setting(learning, parts["test"], parts["validation"], task=task, plan=plan)
     result, seconds = setting.fit(plan, 17, folder)
     print(f"trained on {len(learning)} rows in {seconds:.0f} s: validation {result.metric} {result.best_metric:.4f}", flush=True)
     export(setting, result.model, folder / "finder", {})
@@ -109,12 +109,13 @@ def main() -> None:
 
     task: Any = registry.get("tasks", "token-classification")
     parts = splits(task, 300 if args.quick else 0)
-    asked = merged(task, parts["validation" if args.validation else "test"])
+    parts |= {name: merged(task, parts[name]) for name in ("validation", "test")}
+    asked = parts["validation" if args.validation else "test"]
     with tempfile.TemporaryDirectory() as own:
         folder = args.keep or own
         if not (Path(folder) / "finder" / "export.json").exists():
             trained(args, parts, Path(folder))
-        calibrated(Path(folder) / "finder", merged(task, parts["validation"]), args.span_recall)
+        calibrated(Path(folder) / "finder", parts["validation"], args.span_recall)
         alone = judged(Masker(PreparePlan(mask_patterns={})).find, asked)
         both = judged(Masker(PreparePlan(mask_patterns={}, ner_model=str(Path(folder) / "finder"))).find, asked)
     none = {"spans": 0.0, "recall": 0.0, "masked": 0.0, "precision": 0.0}

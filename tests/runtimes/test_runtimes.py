@@ -75,7 +75,7 @@ def test_openvino_reports_nothing_over_the_network():
     if runtime.missing():
         pytest.skip(runtime.missing())
     code = (
-        "from luthier.runtimes import openvino_int8 as o; o.no_telemetry()\n"
+        "from luthier.runtimes._openvino import no_telemetry; no_telemetry()\n"
         "from nncf.telemetry.wrapper import telemetry\n"
         "from openvino.tools.ovc import telemetry_utils\n"
         "import sys; loaded = 'openvino_telemetry.main' in sys.modules\n"

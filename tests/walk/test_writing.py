@@ -114,7 +114,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Any:
         "prepare": {"near_duplicates": 1.0},
         "train": TRAIN,
         "evaluate": {"bootstrap": 20, "written_rows": 8, "baselines": ["untouched"]},
-        "export": {"latency_seconds": 0.05, "rows": 8, "max_metric_loss": 0.2},
+        "export": {"runtimes": ["onnxruntime-genai"], "latency_seconds": 0.05, "rows": 8, "max_metric_loss": 0.2},
         "deploy": {"endpoint": "desk"},
     }
     service = Service(str(place / "home"))

@@ -99,7 +99,7 @@ def _chat(row: dict[str, Any]) -> Row:
         raise RowError("messages", "there is no message of the assistant", "add one: it is what the model learns to say")
     if not any(reply.trained for reply in spoken):
         raise RowError("messages", "every message of the assistant has weight 0", "give one of them weight 1, or leave the weights out")
-    label = max(number for number, reply in enumerate(replies) if reply.trained)
+    label = rules.last_trained(replies)
     asked = any(reply.role == "user" and reply.text.strip() for reply in replies[:label])
     return Row(replies, replies[label].text.strip(), label, asked)
 

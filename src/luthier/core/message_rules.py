@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Collection, Iterable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from luthier.core.errors import RowError
 
@@ -26,6 +26,19 @@ class Reply(NamedTuple):
     role: str
     text: str
     trained: bool
+
+
+class Learnable(Protocol):
+    """A message of which is known whether the model learns to say it."""
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is learned."""
+
+
+def last_trained(messages: Iterable[Learnable]) -> int:
+    """The place of the last message that is learned; -1 when there is none."""
+    return max((number for number, one in enumerate(messages) if one.trained), default=-1)
 
 
 def a_kind(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from luthier.core.errors import InputError, RowError, UnsafeFile
@@ -40,6 +41,13 @@ class Pictures:
     def __exit__(self, *_: object) -> None:
         for tar in self._archives:
             tar.close()
+
+    def of(self, values: Mapping[str, object], field: str) -> bytes:
+        """The picture that a row names in ``field``; raises ``RowError`` as ``read`` does, and where none is named."""
+        value = values.get(field)
+        if not isinstance(value, str) or not value.strip():
+            raise RowError(field, "is missing or empty", "name the picture of the row")
+        return self.read(value, field)
 
     def read(self, name: str, field: str) -> bytes:
         """The bytes of a picture; raises ``RowError`` for an address, for a path that leaves the folder, and where nothing is."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from luthier.core.errors import InputError, RowError
+from luthier.core.errors import InputError
 from luthier.core.ports import BadRow, Row
 from luthier.formats._pictures import Pictures
+from luthier.formats._rows import converted
 from luthier.formats.csv import read_rows
 from luthier.formats.jsonl import read_objects
 
@@ -45,17 +46,7 @@ class ImageFolder:
         rows = read_objects(metadata, encoding) if metadata.suffix == ".jsonl" else read_rows(metadata, encoding, delimiter)
         with Pictures(path) as pictures:
             for row in rows:
-                yield _with_picture(row, pictures) if isinstance(row, Row) else row
-
-
-def _with_picture(row: Row, pictures: Pictures) -> Row | BadRow:
-    named = row.values.get(FILE_NAME)
-    if not isinstance(named, str) or not named.strip():
-        return BadRow(row.line, FILE_NAME, "is missing or empty", "name the picture of the row")
-    try:
-        return row._replace(values={**row.values, "image": pictures.read(named, FILE_NAME)})
-    except RowError as error:
-        return BadRow(row.line, error.field, error.reason, error.remedy)
+                yield converted(row, lambda values: values | {"image": pictures.of(values, FILE_NAME)})
 
 
 plugin = ImageFolder()

@@ -6,13 +6,16 @@ themselves. Addresses of the network are refused: whoever could have them fetche
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from luthier.core.errors import InputError, LuthierError, RowError
+from luthier.core.errors import InputError, LuthierError
 from luthier.core.ports import BadRow, Row
 from luthier.formats import _text
 from luthier.formats._pictures import Pictures, address, named
+from luthier.formats._rows import converted
 from luthier.formats.csv import read_rows
 from luthier.formats.jsonl import read_objects
 
@@ -62,7 +65,7 @@ class ImageTable:
                     raise InputError(
                         f"{path}:{row.line}: no column names a picture", "give paths such as pictures/a.jpg, or another format"
                     )
-                yield _with_pictures(row, columns, pictures)
+                yield converted(row, partial(_with_pictures, columns, pictures))
 
 
 def _columns(row: Row, pictures: Pictures) -> list[str]:
@@ -70,17 +73,8 @@ def _columns(row: Row, pictures: Pictures) -> list[str]:
     return [name for name in likely if address(row.values[name]) or pictures.has(row.values[name])] or likely
 
 
-def _with_pictures(row: Row, columns: list[str], pictures: Pictures) -> Row | BadRow:
-    try:
-        return row._replace(values=row.values | {name: _read(row.values.get(name), name, pictures) for name in columns})
-    except RowError as error:
-        return BadRow(row.line, error.field, error.reason, error.remedy)
-
-
-def _read(value: object, column: str, pictures: Pictures) -> bytes:
-    if not isinstance(value, str) or not value.strip():
-        raise RowError(column, "is missing or empty", "name the picture of the row")
-    return pictures.read(value, column)
+def _with_pictures(columns: Sequence[str], pictures: Pictures, values: dict[str, Any]) -> dict[str, Any]:
+    return values | {name: pictures.of(values, name) for name in columns}
 
 
 plugin = ImageTable()

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from luthier.core.errors import RowError
+from luthier.core.message_rules import last_trained
 from luthier.core.ports import BadRow, Row
+from luthier.formats._rows import converted
 from luthier.formats.jsonl import read_objects
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -62,7 +64,7 @@ def chat(values: dict[str, Any]) -> dict[str, Any]:
     The system prompt is dropped, and so is what the user said after that reply: the answer cannot have known it.
     """
     found = turns(values.get("messages"))
-    label = max((number for number, turn in enumerate(found) if turn.trained), default=-1)
+    label = last_trained(found)
     if label < 0 and any(turn.role == "assistant" for turn in found):
         raise RowError("messages", "every message of the assistant has weight 0", "give the label weight 1, or leave the weights out")
     reply = found[label].text if label >= 0 else ""
@@ -124,14 +126,7 @@ class OpenaiChat:
 
     def rows(self, path: Path, *, encoding: str = "", delimiter: str = "") -> Iterator[Row | BadRow]:
         """Rows with ``text`` and ``label``; a chat without a user or a reply is a ``BadRow``."""
-        for row in read_objects(path, encoding):
-            if isinstance(row, BadRow):
-                yield row
-                continue
-            try:
-                yield Row(row.line, chat(row.values), row.at_bytes)
-            except RowError as error:
-                yield BadRow(row.line, error.field, error.reason, error.remedy)
+        return (converted(row, chat) for row in read_objects(path, encoding))
 
 
 plugin = OpenaiChat()

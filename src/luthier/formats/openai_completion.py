@@ -8,6 +8,7 @@ from typing import Any
 
 from luthier.core.errors import RowError
 from luthier.core.ports import BadRow, Row
+from luthier.formats._rows import converted
 from luthier.formats.jsonl import read_objects
 
 PROMPT, COMPLETION = "prompt", "completion"
@@ -39,14 +40,7 @@ class OpenaiCompletion:
 
     def rows(self, path: Path, *, encoding: str = "", delimiter: str = "") -> Iterator[Row | BadRow]:
         """Rows with ``messages``; a line without a prompt or a completion is a ``BadRow``."""
-        for row in read_objects(path, encoding):
-            if isinstance(row, BadRow):
-                yield row
-                continue
-            try:
-                yield Row(row.line, conversation(row.values), row.at_bytes)
-            except RowError as error:
-                yield BadRow(row.line, error.field, error.reason, error.remedy)
+        return (converted(row, conversation) for row in read_objects(path, encoding))
 
 
 plugin = OpenaiCompletion()

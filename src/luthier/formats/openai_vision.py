@@ -11,7 +11,9 @@ from typing import Any
 
 from luthier.core.errors import RowError
 from luthier.core.images import from_data_url
+from luthier.core.message_rules import last_trained
 from luthier.core.ports import BadRow, Row
+from luthier.formats._rows import converted
 from luthier.formats.jsonl import read_objects
 from luthier.formats.openai_chat import turns
 
@@ -24,7 +26,7 @@ def picture_and_caption(values: dict[str, Any]) -> dict[str, Any]:
     Raises ``RowError`` that names the message: one picture is needed, before a reply that is learned.
     """
     found = turns(values.get(MESSAGES))
-    reply = max((number for number, turn in enumerate(found) if turn.trained), default=-1)
+    reply = last_trained(found)
     if reply < 0 or not found[reply].text.strip():
         raise RowError(MESSAGES, "there is no reply of the assistant", "add one with role 'assistant': it is the caption")
     urls = [one for number, said in enumerate(values[MESSAGES][:reply]) for one in _urls(said, f"{MESSAGES}[{number}]")]
@@ -66,14 +68,7 @@ class OpenaiVision:
 
     def rows(self, path: Path, *, encoding: str = "", delimiter: str = "") -> Iterator[Row | BadRow]:
         """Rows with ``image`` (bytes) and ``caption``; a chat without a picture or a reply is a ``BadRow``."""
-        for row in read_objects(path, encoding):
-            if isinstance(row, BadRow):
-                yield row
-                continue
-            try:
-                yield Row(row.line, picture_and_caption(row.values), row.at_bytes)
-            except RowError as error:
-                yield BadRow(row.line, error.field, error.reason, error.remedy)
+        return (converted(row, picture_and_caption) for row in read_objects(path, encoding))
 
 
 plugin = OpenaiVision()

@@ -7,9 +7,8 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
-from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from luthier.core.errors import Damaged, InputError, MissingExtra, NotPossible
-from luthier.core.writing import Sampling, Writer, Wrote
+from luthier.core.errors import Damaged, MissingExtra, NotPossible
+from luthier.core.writing import Writer, Wrote
+from luthier.runtimes._writing import Text, WriterThread, broken
 from luthier.store import files
 
 KINDS = ("llama", "qwen2", "qwen3", "mistral", "phi", "phi3", "gemma", "gemma2", "gemma3_text", "smollm3", "olmo", "granite")
@@ -72,19 +72,15 @@ class OnnxruntimeGenai:
 
 
 @dataclass
-class _Text:
-    """One text in the making."""
+class _Writing:
+    """Of one text: the library's generator, and how often each token was written."""
 
-    prompt: list[int]
-    sampling: Sampling
-    tell: Callable[[Wrote], bool]
-    generator: Any = None
-    made: list[int] = field(default_factory=list)
+    generator: Any
     counts: Counter[int] = field(default_factory=Counter)
 
 
-class GenaiWriter:
-    """An opened model and the thread that it works in."""
+class GenaiWriter(WriterThread):
+    """An opened model; its texts take turns."""
 
     def __init__(self, folder: Path, threads: int) -> None:
         import onnxruntime_genai
@@ -95,62 +91,27 @@ class GenaiWriter:
             options = {"intra_op_num_threads": threads, "session.intra_op.allow_spinning": "0"}
             config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
             self._model = onnxruntime_genai.Model(config)
-            self.context = int(files.read_json(folder / MADE)["model"]["context_length"])
+            context = int(files.read_json(folder / MADE)["model"]["context_length"])
         except (RuntimeError, OSError, KeyError, ValueError) as error:
             raise Damaged(f"{folder}: ONNX Runtime GenAI cannot open it: {error}", "export the model again") from None
-        self._waiting: deque[_Text] = deque()
-        self._active: list[_Text] = []
-        self._changed = threading.Condition()
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name="genai-writer", daemon=True)
-        self._thread.start()
+        super().__init__("genai-writer", context)
 
-    def write(self, prompt: Sequence[int], sampling: Sampling, tell: Callable[[Wrote], bool]) -> None:
-        """See ``Writer``. Raises ``InputError`` for a prompt that leaves no room in the context, ``NotPossible`` once closed."""
-        if not prompt or len(prompt) >= self.context:
-            raise InputError(f"the prompt holds {len(prompt)} tokens; the model reads 1 to {self.context - 1}", "shorten it")
-        with self._changed:
-            if self._closed:
-                raise NotPossible("this model is closed", "ask again")
-            self._waiting.append(_Text(list(prompt), sampling, tell))
-            self._changed.notify()
+    def _step(self, texts: Sequence[Text]) -> Iterator[tuple[Text, Wrote]]:
+        for text in texts:
+            try:
+                text.state = text.state or _Writing(self._begun(text))
+                said = self._token(text)
+            except Exception as error:  # noqa: BLE001 - one text must not end the others
+                said = broken(error)
+            yield text, said
 
-    def close(self) -> None:
-        """See ``Writer``."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
+    def _drop(self, text: Text) -> None:
+        text.state = None
 
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                while not (self._waiting or self._active or self._closed):
-                    self._changed.wait()
-                if self._closed:
-                    break
-                fresh, self._waiting = list(self._waiting), deque()
-            self._active = [text for text in [*self._active, *fresh] if self._turn(text)]
-        for text in [*self._active, *self._waiting]:
-            _say(text, Wrote([], [], "cancelled"))
-        self._active.clear()
+    def _free(self) -> None:
         del self._model
 
-    def _turn(self, text: _Text) -> bool:
-        """One token more; whether there is more to come."""
-        try:
-            if text.generator is None:
-                text.generator = self._begun(text)
-            said = self._token(text)
-        except Exception as error:  # noqa: BLE001 - one text must not end the others
-            said = Wrote([], [], "error", f"{type(error).__name__}: {error}")
-        more = _say(text, said) and not said.finish
-        if not more:
-            text.generator = None
-        return more
-
-    def _begun(self, text: _Text) -> Any:
+    def _begun(self, text: Text) -> Any:
         asked = text.sampling
         params = self._library.GeneratorParams(self._model)
         options: dict[str, Any] = {"max_length": min(self.context, len(text.prompt) + asked.max_tokens + 1)}
@@ -166,35 +127,27 @@ class GenaiWriter:
         generator.append_tokens(np.array(text.prompt, dtype=np.int32))
         return generator
 
-    def _token(self, text: _Text) -> Wrote:
-        asked, generator = text.sampling, text.generator
+    def _token(self, text: Text) -> Wrote:
+        asked, generator = text.sampling, text.state.generator
         if asked.frequency_penalty or asked.presence_penalty:
             self._punish(text)
         generator.generate_next_token()
         token = int(generator.get_next_tokens()[0])
         if token in asked.stop_ids:
             return Wrote([], [], "stop")
-        text.made.append(token)
-        text.counts[token] += 1
-        full = len(text.made) >= asked.max_tokens or len(text.prompt) + len(text.made) >= self.context or generator.is_done()
+        text.made += 1
+        text.state.counts[token] += 1
+        full = text.made >= self.room(text) or generator.is_done()
         return Wrote([token], [], "length" if full else "")
 
-    def _punish(self, text: _Text) -> None:
+    def _punish(self, text: Text) -> None:
         """What was written already becomes less likely, as OpenAI defines it: logit - count * frequency - presence."""
-        if not text.counts:
+        if not text.state.counts:
             return
-        logits = np.array(text.generator.get_logits(), dtype=np.float32)
-        for token, count in text.counts.items():
+        logits = np.array(text.state.generator.get_logits(), dtype=np.float32)
+        for token, count in text.state.counts.items():
             logits[..., token] -= count * text.sampling.frequency_penalty + text.sampling.presence_penalty
-        text.generator.set_logits(logits)
-
-
-def _say(text: _Text, said: Wrote) -> bool:
-    """Whether anybody listens still."""
-    try:
-        return bool(text.tell(said))
-    except Exception:  # noqa: BLE001 - a listener's defect ends its own text only
-        return False
+        text.state.generator.set_logits(logits)
 
 
 plugin = OnnxruntimeGenai()

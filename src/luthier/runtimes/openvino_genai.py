@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,14 +13,15 @@ import numpy as np
 
 from luthier.core.errors import Damaged, InputError, MissingExtra, NotPossible
 from luthier.core.writing import Sampling, Writer, Wrote
-from luthier.runtimes.openvino_int8 import no_telemetry
+from luthier.runtimes._openvino import no_telemetry
+from luthier.runtimes._writing import Text, WriterThread, broken
 from luthier.store import files
 
 GRAPH, TOKENIZER = "openvino_model.xml", "openvino_tokenizer.xml"
 SETTINGS = "openvino_genai.json"
 MODES = {8: "INT8_ASYM", 4: "INT4_ASYM"}
 GROUP_SIZE = 32
-"""Weights of int4 that share a scale; the largest divisor of a width that is no larger."""
+"""Weights of int4 that share a scale."""
 MOST_AT_ONCE = 64
 DEFAULT_CONTEXT = 2048
 """Tokens, where the configuration names no limit."""
@@ -50,9 +47,9 @@ class OpenvinoGenai:
         from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
         kind = str(config.get("model_type", ""))
-        if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
-            return f"transformers knows no decoder of type {kind or 'without a name'}"
-        return f"a {kind} model has an encoder: it is no decoder" if config.get("is_encoder_decoder") else ""
+        if config.get("is_encoder_decoder"):
+            return f"a {kind} model has an encoder: it is no decoder"
+        return "" if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else f"transformers knows no decoder of type {kind or 'without a name'}"
 
     def convert_model(self, model: Path, folder: Path, bits: int) -> None:
         """By transformers' own exporter, the cache of keys and values inside; weights are compressed by NNCF without data.
@@ -130,20 +127,8 @@ def _compressed(graph: Any, bits: int) -> Any:
     return nncf.compress_weights(graph, mode=getattr(nncf.CompressWeightsMode, MODES[bits]), **options)
 
 
-@dataclass
-class _Text:
-    """One text in the making; ``handle`` is the library's."""
-
-    prompt: list[int]
-    sampling: Sampling
-    tell: Callable[[Wrote], bool]
-    handle: Any = None
-    made: int = 0
-    ended: bool = False
-
-
-class OpenvinoWriter:
-    """An opened pipeline and the thread that steps it: a step is one token more of every text that is being written."""
+class OpenvinoWriter(WriterThread):
+    """An opened pipeline: a step is one token more of every text that is being written. A text's ``state`` is the library's handle."""
 
     def __init__(self, folder: Path, threads: int) -> None:
         if not (folder / GRAPH).is_file():
@@ -158,73 +143,53 @@ class OpenvinoWriter:
         exact = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f32"}
         options = exact | {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
         self._guides = (folder / TOKENIZER).is_file()
+        self._asked = 0
         try:
-            self.context = int(files.read_json(folder / SETTINGS)["context_length"])
+            context = int(files.read_json(folder / SETTINGS)["context_length"])
             self._pipeline = openvino_genai.ContinuousBatchingPipeline(str(folder), scheduler, "CPU", options)
         except (RuntimeError, OSError, KeyError, ValueError) as error:
             raise Damaged(f"{folder}: OpenVINO GenAI cannot open it: {error}", "export the model again") from None
-        self._waiting: deque[_Text] = deque()
-        self._active: list[_Text] = []
-        self._changed = threading.Condition()
-        self._closed = False
-        self._asked = 0
-        self._thread = threading.Thread(target=self._work, name="openvino-writer", daemon=True)
-        self._thread.start()
+        super().__init__("openvino-writer", context)
 
     def write(self, prompt: Sequence[int], sampling: Sampling, tell: Callable[[Wrote], bool]) -> None:
-        """See ``Writer``. Raises ``InputError`` for a prompt that leaves no room and for penalties, ``NotPossible`` once closed."""
-        if not prompt or len(prompt) >= self.context:
-            raise InputError(f"the prompt holds {len(prompt)} tokens; the model reads 1 to {self.context - 1}", "shorten it")
+        """See ``WriterThread``. Raises ``InputError`` for penalties too, and for a JSON schema where there is no tokenizer."""
         if sampling.frequency_penalty or sampling.presence_penalty:
             reason = "frequency_penalty and presence_penalty: this runtime adds them to logits below 0 where OpenAI takes them away"
             raise InputError(reason, "leave them out, or export with onnxruntime-genai alone")
         if sampling.json_schema and not self._guides:
             raise InputError("this model was exported without a tokenizer and cannot hold to a JSON schema", "export it again")
-        with self._changed:
-            if self._closed:
-                raise NotPossible("this model is closed", "ask again")
-            self._waiting.append(_Text(list(prompt), sampling, tell))
-            self._changed.notify()
+        super().write(prompt, sampling, tell)
 
-    def close(self) -> None:
-        """See ``Writer``."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
-        if threading.current_thread() is not self._thread:
-            self._thread.join()
+    def _step(self, texts: Sequence[Text]) -> Iterator[tuple[Text, Wrote]]:
+        for text in texts:
+            if text.state is None:
+                try:
+                    text.state = self._begun(text)
+                except Exception as error:  # noqa: BLE001 - one text must not end the others
+                    yield text, broken(error)
+        going = [text for text in texts if not text.ended]
+        if not going:
+            return
+        try:
+            self._pipeline.step()
+        except RuntimeError as error:  # the pipeline's own state is lost with it: every text of this step ends
+            for text in going:
+                yield text, broken(error)
+            return
+        for text in going:
+            for said in self._read(text):
+                yield text, said
 
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                while not (self._waiting or self._active or self._closed):
-                    self._changed.wait()
-                if self._closed:
-                    break
-                fresh, self._waiting = list(self._waiting), deque()
-            self._active += [text for text in fresh if self._begun(text)]
-            self._step()
-        for text in [*self._active, *self._waiting]:
-            self._end(text, Wrote([], [], "cancelled"))
-        self._active.clear()
-        del self._pipeline
-
-    def _begun(self, text: _Text) -> bool:
-        """Whether the pipeline took it."""
+    def _begun(self, text: Text) -> Any:
         import openvino
 
         self._asked += 1
         ids = openvino.Tensor(np.array([text.prompt], dtype=np.int64))
-        try:
-            text.handle = self._pipeline.add_request(self._asked, ids, self._settings(text))
-        except (RuntimeError, ValueError) as error:
-            self._end(text, Wrote([], [], "error", f"{type(error).__name__}: {error}"))
-            return False
-        return True
+        return self._pipeline.add_request(self._asked, ids, self._settings(text))
 
-    def _settings(self, text: _Text) -> Any:
+    def _settings(self, text: Text) -> Any:
         asked, found = text.sampling, self._library.GenerationConfig()
-        found.max_new_tokens = max(1, min(asked.max_tokens, self.context - len(text.prompt)))
+        found.max_new_tokens = max(1, self.room(text))
         found.ignore_eos = not asked.stop_ids
         found.set_eos_token_id(asked.stop_ids[0] if asked.stop_ids else 0)  # it wants one, though it be ignored
         found.stop_token_ids = set(asked.stop_ids) | {found.eos_token_id}
@@ -237,32 +202,17 @@ class OpenvinoWriter:
             found.do_sample = False
         return found
 
-    def _step(self) -> None:
-        if not self._active:
-            return
-        try:
-            self._pipeline.step()
-        except RuntimeError as error:  # the pipeline's own state is lost with it: every text of this step ends
-            for text in self._active:
-                self._end(text, Wrote([], [], "error", f"{type(error).__name__}: {error}"))
-            self._active = []
-            return
-        for text in self._active:
-            for said in self._read(text):
-                self._say(text, said)
-        self._active = [text for text in self._active if not text.ended]
-
-    def _read(self, text: _Text) -> Iterator[Wrote]:
+    def _read(self, text: Text) -> Iterator[Wrote]:
         """What is new of a text; the token that ended it is not part of it."""
-        while text.handle.can_read():
-            for one in text.handle.read().values():
+        while text.state.can_read():
+            for one in text.state.read().values():
                 ids = [int(token) for token in one.generated_ids]
                 stopped = bool(ids) and ids[-1] in text.sampling.stop_ids
                 ids = ids[:-1] if stopped else ids
                 text.made += len(ids)
-                full = text.made >= min(text.sampling.max_tokens, self.context - len(text.prompt))
+                full = text.made >= self.room(text)
                 yield Wrote(ids, [], "stop" if stopped else "length" if full else "")
-        status = text.handle.get_status()
+        status = text.state.get_status()
         if text.ended or status == self._library.GenerationStatus.RUNNING:
             return
         if status == self._library.GenerationStatus.IGNORED:
@@ -270,22 +220,12 @@ class OpenvinoWriter:
         else:  # the grammar of a JSON schema came to its end
             yield Wrote([], [], "stop")
 
-    def _say(self, text: _Text, said: Wrote) -> None:
-        if text.ended:
-            return
-        heard = False
-        with contextlib.suppress(Exception):  # a listener's defect ends its own text only
-            heard = bool(text.tell(said))
-        text.ended = bool(said.finish) or not heard
-        if not heard and not said.finish:
-            text.handle.cancel()
+    def _drop(self, text: Text) -> None:
+        if text.state is not None and text.state.get_status() == self._library.GenerationStatus.RUNNING:
+            text.state.cancel()
 
-    def _end(self, text: _Text, said: Wrote) -> None:
-        text.ended = True
-        with contextlib.suppress(Exception):
-            text.tell(said)
-        if text.handle is not None:
-            text.handle.cancel()
+    def _free(self) -> None:
+        del self._pipeline
 
 
 plugin = OpenvinoGenai()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from luthier.core.errors import Damaged, InputError, MissingExtra
 from luthier.core.ports import Graph, Session
 from luthier.core.types import Arrays
+from luthier.runtimes._openvino import no_telemetry
 from luthier.store import files
 
 
@@ -81,11 +81,6 @@ class OpenVinoInt8:
         # f32 is forced for what was not quantised: on some processors OpenVINO would choose bf16, which is slower and less exact.
         options = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
         return OpenVinoSession(openvino.Core().compile_model(str(path), "CPU", options))
-
-
-def no_telemetry() -> None:
-    """Both libraries report their use over the network when ``openvino_telemetry`` can be imported; nothing here phones home."""
-    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 
 plugin = OpenVinoInt8()

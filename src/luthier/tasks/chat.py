@@ -39,7 +39,7 @@ class Chat(Writes):
         messages, tools = _parsed(row.get(MESSAGES), MESSAGES), _parsed(row.get(TOOLS), TOOLS) or []
         replies = message_rules.messages(messages, MESSAGES)
         message_rules.tools({TOOLS: tools or None})
-        last = max((number for number, reply in enumerate(replies) if reply.trained), default=-1)
+        last = message_rules.last_trained(replies)
         if last < 0:
             raise RowError(MESSAGES, "there is no answer of the assistant to learn", "add one, or give one of them weight 1")
         if not any(reply.role in ("user", "tool", "function") for reply in replies[:last]):

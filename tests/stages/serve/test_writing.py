@@ -29,6 +29,7 @@ class ByteWriter:
         self.asked: list[Sampling] = []
         self.cancelled = 0
         self.closed = False
+        self.threads: list[threading.Thread] = []
 
     def write(self, prompt: Sequence[int], sampling: Sampling, tell: Callable[[Wrote], bool]) -> None:
         self.asked.append(sampling)
@@ -44,7 +45,14 @@ class ByteWriter:
                     return
             tell(Wrote([], [], self.finish, "a defect" if self.finish == "error" else ""))
 
-        threading.Thread(target=work, daemon=True).start()
+        self.threads.append(threading.Thread(target=work, daemon=True))
+        self.threads[-1].start()
+
+    def settled(self) -> ByteWriter:
+        """Once nothing is written any more."""
+        for thread in self.threads:
+            thread.join(10)
+        return self
 
     def close(self) -> None:
         self.closed = True
@@ -100,7 +108,7 @@ def test_stop_words_end_a_text_and_are_not_in_it(stop: list[str], given: str) ->
     heard = _heard(_endpoint(writer), Wish(Sampling(max_tokens=0), tuple(stop)))
     assert "".join(said.text for said in heard) == given
     assert heard[-1].finish == "stop"
-    assert writer.cancelled == (0 if stop == ["never"] else 1)
+    assert writer.settled().cancelled == (0 if stop == ["never"] else 1)
 
 
 def test_what_could_become_a_stop_word_is_held_back_until_it_is_known() -> None:

@@ -17,7 +17,9 @@ CALL = "<tool_call>"
 
 async def answer(model: Opened, asked: Asked) -> AsyncIterator[Piece]:
     """A piece a token. With tools the text from the first ``<tool_call>`` on is kept until it is whole, then given as calls."""
-    _refuse_forms(asked)
+    refuse_logprobs(asked)
+    if asked.settings.get("tool_choice") not in (None, "none", "auto"):
+        raise SpecError("tool_choice", "asks for a certain call; models here decide themselves", 'send "auto" or "none"')
     messages = asked.messages if asked.messages is not None else [{"role": "user", "content": asked.prompt}]
     tools = None if asked.settings.get("tool_choice") == "none" else asked.settings.get("tools")
     (example,) = model.task.request({"messages": messages, "tools": tools})
@@ -59,8 +61,7 @@ def _given(text: str, whole: bool) -> tuple[str, str]:
     return text[: len(text) - keep], text[len(text) - keep :]
 
 
-def _refuse_forms(asked: Asked) -> None:
+def refuse_logprobs(asked: Asked) -> None:
+    """Raises ``SpecError`` where chances of tokens are wanted."""
     if asked.alternatives >= 0:
         raise SpecError("logprobs", "are not known of models that write here", "leave it out")
-    if asked.settings.get("tool_choice") not in (None, "none", "auto"):
-        raise SpecError("tool_choice", "asks for a certain call; models here decide themselves", 'send "auto" or "none"')

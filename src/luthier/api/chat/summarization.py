@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from luthier.api.chat.chat import last
+from luthier.api.chat.chat import last, refuse_logprobs
 from luthier.api.chat.pieces import Asked, Piece
 from luthier.api.opening import Opened
-from luthier.core.errors import SpecError
 from luthier.formats import openai_chat
 from luthier.stages.serve.writing import sampling
 
 
 async def answer(model: Opened, asked: Asked) -> AsyncIterator[Piece]:
     """A piece a token."""
-    if asked.alternatives >= 0:
-        raise SpecError("logprobs", "are not known of models that write here", "leave it out")
+    refuse_logprobs(asked)
     text = asked.prompt if asked.messages is None else openai_chat.asked(asked.messages)
     (example,) = model.task.request({"text": text})
     async for said in model.stream(example, sampling(asked.settings)):

@@ -305,7 +305,8 @@ def _json_schema(form: Any) -> str:
         return json.dumps({"type": "object"})
     if kind != "json_schema":
         raise SpecError("response_format.type", f"is {kind!r:.40}", "use text, json_object or json_schema")
-    schema = (form.get("json_schema") or {}).get("schema") if isinstance(form.get("json_schema"), dict) else None
+    named = form.get("json_schema")
+    schema = named.get("schema") if isinstance(named, dict) else None
     if not isinstance(schema, dict):
         remedy = 'send {"name": "...", "schema": {"type": "object", ...}}'
         raise SpecError("response_format.json_schema.schema", "is no JSON schema", remedy)
