@@ -400,8 +400,8 @@ def test_a_job_that_never_ends_is_cancelled() -> None:
 
 
 def test_a_task_with_other_columns_asks_for_rows() -> None:
-    task = _broken("tasks", TEXT, columns=(*registry.get("tasks", TEXT).columns, Column("image", "what the model sees")))
-    with pytest.raises(AssertionError, match=r"no column \['image'\]: give some with rows="):
+    task = _broken("tasks", TEXT, columns=(*registry.get("tasks", TEXT).columns, Column("sound", "what the model hears")))
+    with pytest.raises(AssertionError, match=r"no column \['sound'\]: give some with rows="):
         testing.check_task(task)
 
 

@@ -102,7 +102,10 @@ class TrainPlan(Section):
     top_layers: int = Field(default=2, ge=1, description="method top: how many upper layers learn")
     lora_rank: int = Field(default=8, ge=1, description="method lora: rank of the adapters")
     lora_alpha: int = Field(default=16, ge=1, description="method lora: the adapters are scaled by alpha / rank")
-    lora_targets: list[str] = Field(default_factory=lambda: ["query", "value"], description="method lora: layers that get an adapter")
+    lora_targets: list[str] = Field(
+        default_factory=list,
+        description="method lora: layers that get an adapter; empty: query and value of an encoder, every linear layer of a decoder",
+    )
     unlabelled: list[str] = Field(
         default_factory=list, description="files of texts without labels that an encoder reads first, guessing masked tokens"
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from luthier.core.errors import NotPossible
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import Footprint
-from luthier.methods._shape import freeze_trunk, shape, training_bytes
+from luthier.methods._shape import Shape, freeze_trunk, shape, training_bytes
 
 _SAME: dict[str, Any] = {"batch_tokens": 640, "fitted_head": True}
 _EFFORTS: dict[str, dict[str, Any]] = {
@@ -24,8 +24,14 @@ _ALIASES: dict[str, tuple[str, ...]] = {
 """What architectures call the attention's projections."""
 
 
+ENCODER_TARGETS = ("query", "value")
+"""Of an encoder, where nobody names any: on all linear layers it was slower than full fine-tuning on a CPU (``docs/train.md``)."""
+
+
 class Lora:
-    """See the module. On query and value only: on all linear layers it was slower than full fine-tuning on a CPU (``docs/train.md``)."""
+    """See the module. Which layers get an adapter follows from the model: of an encoder query and value, of a decoder every linear layer
+    but the output layer (Dettmers et al. 2023, arXiv 2305.14314: all are needed to match full fine-tuning).
+    """
 
     name = "lora"
     summary = "small matrices beside the frozen ones learn: little memory, merged at the end"
@@ -49,16 +55,18 @@ class Lora:
         """Adapters put in beside the target matrices; raises ``NotPossible`` when none has such a name."""
         from peft import LoraConfig, inject_adapter_in_model
 
-        names = {name.rsplit(".", 1)[-1] for name, _ in model.trunk.named_modules()}
-        targets = [alias for target in plan.lora_targets for alias in _ALIASES.get(target, (target,)) if alias in names]
-        if not targets:
-            wanted = ", ".join(plan.lora_targets)
-            raise NotPossible(
-                f"train.lora_targets: {type(model.trunk).__name__} has no layer named {wanted}",
-                "name the last part of a linear layer's name, e.g. query",
-            )
+        linear = _linear(model.trunk)
+        targets = _targets(model.trunk, linear, plan.lora_targets)
         freeze_trunk(model)
-        config = LoraConfig(r=plan.lora_rank, lora_alpha=plan.lora_alpha, lora_dropout=0.0, target_modules=targets, bias="none")
+        turned = any(hasattr(linear[name], "nf") for name in targets)  # GPT-2's Conv1D holds its matrix transposed
+        config = LoraConfig(
+            r=plan.lora_rank,
+            lora_alpha=plan.lora_alpha,
+            lora_dropout=0.0,
+            target_modules=targets,
+            bias="none",
+            fan_in_fan_out=turned,
+        )
         inject_adapter_in_model(config, model.trunk)
         return model
 
@@ -79,9 +87,43 @@ class Lora:
         """No gradients of frozen matrices: twice the forward FLOP."""
         form = shape(card)
         tokens = int(card.get("tokens") or 16)
-        trained = form.layers * len(plan.lora_targets) * 2 * plan.lora_rank * form.hidden
+        trained = form.layers * plan.lora_rank * _widths(form, plan.lora_targets)
         flop = 2.0 * form.forward_flop(tokens) + 6.0 * trained
         return Footprint(trained, flop, 0.0, training_bytes(form, trained, form.layers, tokens_per_batch))
+
+
+def _linear(trunk: Any) -> dict[str, Any]:
+    """The trunk's linear layers by name, without a language model's output layer."""
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    last = trunk.get_output_embeddings() if hasattr(trunk, "get_output_embeddings") else None
+    return {name: one for name, one in trunk.named_modules() if isinstance(one, torch.nn.Linear | Conv1D) and one is not last}
+
+
+def _targets(trunk: Any, linear: Mapping[str, Any], wanted: Sequence[str]) -> list[str]:
+    """Full names of the layers that get an adapter: those that are wanted, by the last part of their name, else the architecture's own."""
+    writes = hasattr(trunk, "get_output_embeddings") and trunk.get_output_embeddings() is not None
+    if writes and not wanted:
+        return list(linear)
+    asked = list(wanted or ENCODER_TARGETS)
+    leaves = {alias for target in asked for alias in _ALIASES.get(target, (target,))}
+    found = [name for name in linear if name.rsplit(".", 1)[-1] in leaves]
+    if not found:
+        known = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear}))
+        raise NotPossible(
+            f"train.lora_targets: {type(trunk).__name__} has no linear layer named {', '.join(asked)}",
+            f"name the last part of a linear layer's name; it has {known}",
+        )
+    return found
+
+
+def _widths(form: Shape, wanted: Sequence[str]) -> int:
+    """Inputs and outputs of one layer's adapted matrices, added up: what a rank costs. Named ones count as square."""
+    if wanted or not form.decoder:
+        return 2 * form.hidden * len(wanted or ENCODER_TARGETS)
+    attention = (6 + 2 * form.key_share) * form.hidden
+    return round(attention + (3 if form.gated else 2) * (form.hidden + form.inner))
 
 
 plugin = Lora()

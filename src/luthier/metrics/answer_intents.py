@@ -45,7 +45,7 @@ class AnswerIntents:
         found = {name: np.full(len(judged.examples), np.nan) for name in self.scores}
         every = pairs(judged)
         for pair in every:
-            found["invented_slots"][pair.row] = float(bool(_slots(pair.written) - _slots(f"{pair.source}\n{pair.reference}")))
+            found["invented_slots"][pair.row] = float(bool(slots_of(pair.written) - slots_of(f"{pair.source}\n{pair.reference}")))
         asked = [(pair, str(judged.examples[pair.row].columns.get("intent") or "")) for pair in every]
         known = [(pair, intent) for pair, intent in asked if intent]
         for (pair, _), right in zip(known, _right(known), strict=True):
@@ -57,7 +57,8 @@ class AnswerIntents:
         return {}
 
 
-def _slots(text: str) -> set[str]:
+def slots_of(text: str) -> set[str]:
+    """What :data:`SLOT` finds, in lower case and without a closing full stop."""
     return {one.strip(".").lower() for one in SLOT.findall(text)}
 
 
