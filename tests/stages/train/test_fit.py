@@ -177,7 +177,7 @@ def test_top_refuses_to_freeze_nothing(small: Any) -> None:
 
 
 def test_lora_refuses_unknown_layers(small: Any) -> None:
-    with pytest.raises(NotPossible, match="no layer named nowhere"):
+    with pytest.raises(NotPossible, match="no linear layer named nowhere"):
         fit(request(small, method="lora", lora_targets=["nowhere"]))
 
 
