@@ -31,7 +31,7 @@ check: $(READY)  ## ruff, mypy --strict, import-linter
 	$(BIN)/lint-imports
 
 test: check  ## check, then every test
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(READY)  ## what we claim, measured: every script of bench/
 	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done

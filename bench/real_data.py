@@ -89,3 +89,17 @@ def finish(name: str, rows: list[dict[str, Any]], bars: dict[str, bool], **more:
         print(f"{'held  ' if held else 'MISSED'}  {bar}")
     print(json.dumps({"bench": name, "rows": rows, "bars": bars, **more}))
     sys.exit(0 if all(bars.values()) else 1)
+
+
+PRODUCTS = FOLDER / "products"
+
+
+def for_starter(name: str, row: dict[str, Any]) -> bool:
+    """Whether a product's photos are what the starter captioner learns from; the other half is for bench/captions.py.
+
+    A product of the shop is its name (in every colour), of the clothes a photo.
+    """
+    import hashlib
+
+    product = row["text"] if name == "shop" else row["file_name"]
+    return hashlib.blake2b(f"{name}/{product}".encode(), digest_size=1).digest()[0] < 128

@@ -8,7 +8,7 @@ import pytest
 
 from luthier.core import registry
 from luthier.core.errors import Damaged
-from luthier.runtimes.onnx_int8 import adds_in_32_bits
+from luthier.runtimes._onnxruntime import adds_in_32_bits
 
 
 def _batch(rows: int, tokens: int) -> dict:

@@ -146,7 +146,7 @@ def _check(card: ModelCard, folder: Path) -> None:
     for name in needed:
         if not (folder / name).is_file():
             raise Damaged(f"{folder}: {name} is missing", "a model folder holds config.json, model.safetensors and tokenizer.json")
-    if not any(folder.glob("*.safetensors")):
+    if not any(folder.glob("**/*.safetensors")):  # a captioning base holds its two models in folders
         raise Damaged(f"{folder}: {WEIGHTS} is missing", "weights are read as safetensors only")
     if card.source.sha256:
         _check_hash(folder / WEIGHTS, card.source.sha256, card.source.install)

@@ -8,7 +8,7 @@ from typing import Any
 from luthier.core.edits import Edit, applied
 from luthier.core.plan import EvaluatePlan, TrainPlan
 from luthier.core.ports import Judged, Task
-from luthier.core.types import Calibration, Example, Item, Prediction, Schema
+from luthier.core.types import Arrays, Calibration, Example, Item, Prediction, Schema
 
 
 def carried_of(task: Task) -> tuple[str, ...]:
@@ -81,3 +81,19 @@ def as_written(task: Task, prediction: Prediction, edits: Sequence[Edit]) -> Pre
     own = getattr(task, "as_written", None)
     found: Prediction = own(prediction, edits) if own and edits else prediction
     return found
+
+
+def worded(task: Task, example: Example) -> str:
+    """``worded(example)``: the words whose language, length and frequency are measured; else the text. Of a picture its caption."""
+    own = getattr(task, "worded", None)
+    return str(own(example)) if own else task.text(example)
+
+
+def beside(task: Task, item: Item) -> Arrays:
+    """``beside``: names of an item's arrays that a model which writes needs beside the prompt's tokens (a picture's pixels)."""
+    return {name: item[name] for name in getattr(task, "beside", ())}
+
+
+def compared(task: Task) -> tuple[str, ...]:
+    """``compared``: scores that stand in the table of contenders beside those that every task has there."""
+    return tuple(getattr(task, "compared", ()))

@@ -217,8 +217,8 @@ class Baseline(Protocol):
 
 @dataclass(frozen=True)
 class BaselineContext:
-    """What a baseline may use: the task, the schema, the untouched base model, the training plan, how to fit (``fit`` of the train stage),
-    and how a model answers test rows: ``answers(model, test) -> Arrays``, as the fine-tuned model's are made.
+    """What a baseline may use: the task, the schema, the untouched base model, the tuned one, the training plan, how to fit (``fit`` of the
+    train stage), and how a model answers test rows: ``answers(model, test) -> Arrays``, as the fine-tuned model's are made.
     """
 
     task: Task
@@ -231,6 +231,7 @@ class BaselineContext:
     steps: int = 0
     threads: int = 1
     answers: Callable[[Any, Sequence[Example]], Arrays] = field(default=lambda model, test: {})
+    model: Path | None = None
 
 
 class Row(NamedTuple):

@@ -89,8 +89,10 @@ class Wrote(NamedTuple):
 class Writer(Protocol):
     """An opened model that writes for many at once: who comes later joins in without waiting for the others to end."""
 
-    def write(self, prompt: Sequence[int], sampling: Sampling, tell: Callable[[Wrote], bool]) -> None:
-        """Queues a request and returns. ``tell`` is called from the writer's own thread; its ``False`` means that nobody listens any more,
+    def write(self, prompt: Sequence[int], sampling: Sampling, tell: Callable[[Wrote], bool], beside: Arrays | None = None) -> None:
+        """Queues a request and returns. ``beside``: arrays that belong to the prompt (``hooks.beside``), of a model that takes any.
+
+        ``tell`` is called from the writer's own thread; its ``False`` means that nobody listens any more,
         which ends the request. The last call has a ``finish``, and nothing comes after it.
         """
 

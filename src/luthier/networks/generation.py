@@ -6,8 +6,10 @@ import contextlib
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
+from luthier.core.types import Arrays
 from luthier.networks.language_model import LanguageModel
 
 BATCH_TOKENS = 8192
@@ -16,9 +18,16 @@ MOST_ROWS = 64
 
 
 def write(
-    model: LanguageModel, prompts: Sequence[Sequence[int]], most: int, stops: Collection[int], batch_tokens: int = BATCH_TOKENS
+    model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    most: int,
+    stops: Collection[int],
+    batch_tokens: int = BATCH_TOKENS,
+    beside: Sequence[Arrays] = (),
 ) -> list[list[int]]:
     """The likeliest next tokens of each prompt, one after the other: at most ``most``, ending before a token of ``stops``.
+
+    ``beside``: of each prompt what the model is given with it (``model.embedded`` takes it by name); all of one shape.
 
     Raises ``ValueError`` for an empty prompt. A prompt and what follows it must fit into the model's context; what does not is not written.
     """
@@ -30,7 +39,8 @@ def write(
     try:
         with torch.inference_mode():
             for numbers in _batches([len(prompt) for prompt in prompts], most, batch_tokens):
-                for number, ids in zip(numbers, _together(model, [prompts[n] for n in numbers], most, stops), strict=True):
+                given = _stacked([beside[n] for n in numbers], model) if beside else {}
+                for number, ids in zip(numbers, _together(model, [prompts[n] for n in numbers], most, stops, given), strict=True):
                     found[number] = ids
     finally:
         model.train(was_training)
@@ -48,7 +58,15 @@ def _batches(lengths: Sequence[int], most: int, batch_tokens: int) -> list[list[
     return batches
 
 
-def _together(model: LanguageModel, prompts: Sequence[Sequence[int]], most: int, stops: Collection[int]) -> list[list[int]]:
+def _stacked(parts: Sequence[Arrays], model: LanguageModel) -> dict[str, torch.Tensor]:
+    """The same arrays of several prompts as one batch each."""
+    device = next(model.parameters()).device
+    return {name: torch.as_tensor(np.stack([part[name] for part in parts])).to(device) for name in parts[0]}
+
+
+def _together(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], most: int, stops: Collection[int], given: dict[str, torch.Tensor]
+) -> list[list[int]]:
     """Prompts padded at the left, so that the next token of all of them stands in the last column."""
     device = next(model.parameters()).device
     longest = max(map(len, prompts))
@@ -62,7 +80,10 @@ def _together(model: LanguageModel, prompts: Sequence[Sequence[int]], most: int,
         ids[row, longest - len(prompt) :] = torch.as_tensor(list(prompt), dtype=torch.long)
         mask[row, longest - len(prompt) :] = 1
     with _only_these_settings(model.decoder, _greedy(room, stops)):
-        new = model.decoder.generate(ids, attention_mask=mask)[:, longest:]
+        if given:
+            new = model.decoder.generate(inputs_embeds=model.embedded(ids, **given), attention_mask=mask)
+        else:
+            new = model.decoder.generate(ids, attention_mask=mask)[:, longest:]
     return [_until(row, set(stops)) for row in new.tolist()]
 
 

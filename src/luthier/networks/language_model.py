@@ -48,7 +48,7 @@ class LanguageModel(nn.Module):
 
         A text's first token is given, not predicted. Padding at the end needs no mask in a causal model: only the sums leave it out.
         """
-        counted = _counted(input_ids, attention_mask, loss_mask)
+        counted = counted_of(input_ids, attention_mask, loss_mask)
         hidden = self.decoder.get_submodule(self.decoder.base_model_prefix)(input_ids=input_ids, use_cache=False).last_hidden_state
         logits = self.decoder.get_output_embeddings()(hidden[:, :-1])
         right = input_ids[:, 1:]
@@ -71,7 +71,7 @@ class LanguageModel(nn.Module):
         write(folder, _untied(self.decoder), self.config)
 
 
-def _counted(ids: torch.Tensor, attention: torch.Tensor | None, loss: torch.Tensor | None) -> torch.Tensor:
+def counted_of(ids: torch.Tensor, attention: torch.Tensor | None, loss: torch.Tensor | None) -> torch.Tensor:
     """[B,S-1] float: 1 where the prediction of the next token counts."""
     counted = torch.ones_like(ids[:, 1:], dtype=torch.float32)
     for mask in (attention, loss):

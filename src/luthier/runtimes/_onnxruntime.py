@@ -1,4 +1,4 @@
-"""How an ONNX graph is opened for serving on a CPU; shared by the runtimes that read ONNX files."""
+"""How an ONNX graph is opened for serving on a CPU, and how its products become 8-bit ones; shared by the runtimes that read ONNX files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from luthier.core.errors import Damaged, MissingExtra
 from luthier.core.types import Arrays
+from luthier.runtimes._quiet import quiet
 
 
 class OnnxSession:
@@ -17,6 +18,7 @@ class OnnxSession:
     def __init__(self, session: Any) -> None:
         self._session = session
         self.inputs: tuple[str, ...] = tuple(one.name for one in session.get_inputs())
+        self.shapes: dict[str, list[Any]] = {one.name: list(one.shape) for one in session.get_inputs()}
         self.outputs: tuple[str, ...] = tuple(one.name for one in session.get_outputs())
 
     def run(self, batch: Arrays) -> Arrays:
@@ -50,3 +52,29 @@ def open_graph(path: Path, *, threads: int = 1) -> OnnxSession:
         return OnnxSession(ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
     except Exception as error:
         raise Damaged(f"{path}: not a graph that ONNX Runtime can read: {error}", "export the model again") from error
+
+
+def quantize(source: Path, target: Path) -> None:
+    """The graph with 8-bit weights and 8-bit products, ranges of activations taken from each batch as it runs."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with quiet():
+        quantize_dynamic(
+            source,
+            target,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=not adds_in_32_bits(),
+            op_types_to_quantize=["MatMul"],
+            extra_options={"DefaultTensorType": 1, "MatMulConstBOnly": True},
+        )
+
+
+def adds_in_32_bits(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether 8-bit products are added without overflow: all but x86 processors without VNNI (unknown ones count as such)."""
+    try:
+        lines = cpuinfo.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return False
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    return "avx2" not in flags or "avx512_vnni" in flags or "avx_vnni" in flags

@@ -6,16 +6,20 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from luthier.core.errors import InputError, NotPossible
+from luthier.core.types import Arrays
 from luthier.core.writing import Sampling, Wrote
 
 
 @dataclass
 class Text:
-    """One text in the making: ``made`` tokens so far; ``state`` is the runtime's own, ``None`` until it has begun."""
+    """One text in the making: ``made`` tokens so far; ``state`` is the runtime's own, ``None`` until it has begun.
+
+    ``beside``: arrays that came with the prompt.
+    """
 
     prompt: list[int]
     sampling: Sampling
@@ -23,6 +27,7 @@ class Text:
     state: Any = None
     made: int = 0
     ended: bool = False
+    beside: Arrays = field(default_factory=dict)
 
 
 class WriterThread:
@@ -39,14 +44,14 @@ class WriterThread:
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
-    def write(self, prompt: Sequence[int], sampling: Sampling, tell: Callable[[Wrote], bool]) -> None:
+    def write(self, prompt: Sequence[int], sampling: Sampling, tell: Callable[[Wrote], bool], beside: Arrays | None = None) -> None:
         """See ``Writer``. Raises ``InputError`` for a prompt that leaves no room in the context, ``NotPossible`` once closed."""
         if not prompt or len(prompt) >= self.context:
             raise InputError(f"the prompt holds {len(prompt)} tokens; the model reads 1 to {self.context - 1}", "shorten it")
         with self._changed:
             if self._closed:
                 raise NotPossible("this model is closed", "ask again")
-            self._waiting.append(Text(list(prompt), sampling, tell))
+            self._waiting.append(Text(list(prompt), sampling, tell, beside=beside or {}))
             self._changed.notify()
 
     def close(self) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from luthier.core.ports import Graph, Session
 from luthier.core.types import Arrays
 from luthier.runtimes import _onnxruntime
+from luthier.runtimes._quiet import quiet
 from luthier.store import files
 
 LARGE_BYTES = 1_800_000_000
@@ -50,7 +48,7 @@ def trace(graph: Graph) -> Any:
     either = torch.export.Dim.DYNAMIC
     config = OnnxConfig(dynamic_shapes={name: {0: either, 1: either} for name in graph.inputs})
     sample = {name: torch.as_tensor(graph.sample[name]) for name in graph.inputs}
-    with _quiet():
+    with quiet():
         program = OnnxExporter().export(graph.module.eval(), sample, config=config).program
     _separate_names(program)
     return program
@@ -70,18 +68,6 @@ def _save(program: Any, path: Path, beside: str) -> None:
 
     size = sum(value.const_value.nbytes for value in program.graph.initializers.values() if value.const_value is not None)
     onnx_ir.save(program, str(path), external_data=beside if size > LARGE_BYTES else None)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporters print their progress and warn of versions; neither helps the reader of a stage's events."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logging.disable(before)
 
 
 plugin = Onnx()

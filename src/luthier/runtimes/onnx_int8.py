@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,38 +30,13 @@ class OnnxInt8:
 
     def convert(self, graphs: Sequence[Graph], source: Path, folder: Path, samples: Sequence[Arrays]) -> None:
         """Quantises the fp32 graphs in ``source``; no samples are needed, ranges are taken from each batch as it runs."""
-        from onnxruntime.quantization import QuantType, quantize_dynamic
-
-        before = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-        try:
-            for graph in graphs:
-                with files.written_aside(folder / f"{graph.name}{self.suffix}") as aside:
-                    quantize_dynamic(
-                        source / f"{graph.name}.onnx",
-                        aside,
-                        weight_type=QuantType.QInt8,
-                        per_channel=True,
-                        reduce_range=not adds_in_32_bits(),
-                        op_types_to_quantize=["MatMul"],
-                        extra_options={"DefaultTensorType": 1, "MatMulConstBOnly": True},
-                    )
-        finally:
-            logging.disable(before)
+        for graph in graphs:
+            with files.written_aside(folder / f"{graph.name}{self.suffix}") as aside:
+                _onnxruntime.quantize(source / f"{graph.name}.onnx", aside)
 
     def open(self, folder: Path, graph: str, *, threads: int = 1) -> Session:
         """Ready to run."""
         return _onnxruntime.open_graph(folder / f"{graph}{self.suffix}", threads=threads)
-
-
-def adds_in_32_bits(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether 8-bit products are added without overflow: all but x86 processors without VNNI (unknown ones count as such)."""
-    try:
-        lines = cpuinfo.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return False
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
-    return "avx2" not in flags or "avx512_vnni" in flags or "avx_vnni" in flags
 
 
 plugin = OnnxInt8()

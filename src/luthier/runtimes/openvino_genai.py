@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from luthier.core.errors import Damaged, InputError, MissingExtra, NotPossible
+from luthier.core.types import Arrays
 from luthier.core.writing import Sampling, Writer, Wrote
 from luthier.runtimes._openvino import no_telemetry
 from luthier.runtimes._writing import Text, WriterThread, broken
@@ -151,14 +152,14 @@ class OpenvinoWriter(WriterThread):
             raise Damaged(f"{folder}: OpenVINO GenAI cannot open it: {error}", "export the model again") from None
         super().__init__("openvino-writer", context)
 
-    def write(self, prompt: Sequence[int], sampling: Sampling, tell: Callable[[Wrote], bool]) -> None:
+    def write(self, prompt: Sequence[int], sampling: Sampling, tell: Callable[[Wrote], bool], beside: Arrays | None = None) -> None:
         """See ``WriterThread``. Raises ``InputError`` for penalties too, and for a JSON schema where there is no tokenizer."""
         if sampling.frequency_penalty or sampling.presence_penalty:
             reason = "frequency_penalty and presence_penalty: this runtime adds them to logits below 0 where OpenAI takes them away"
             raise InputError(reason, "leave them out, or export with onnxruntime-genai alone")
         if sampling.json_schema and not self._guides:
             raise InputError("this model was exported without a tokenizer and cannot hold to a JSON schema", "export it again")
-        super().write(prompt, sampling, tell)
+        super().write(prompt, sampling, tell, beside)
 
     def _step(self, texts: Sequence[Text]) -> Iterator[tuple[Text, Wrote]]:
         for text in texts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from luthier.core.hooks import beside
 from luthier.core.ports import Task
 from luthier.core.types import Arrays, Item, Schema
 from luthier.core.writing import as_arrays, most_new_tokens, stops_of, writes
@@ -28,7 +29,8 @@ def written(task: Task, model: Any, items: Sequence[Item], processor: Any, schem
 
     rows = chosen(len(items), most_rows)
     prompts = [prompt_of(items[row]) for row in rows]
-    ids = generation.write(model, prompts, most_new_tokens(task, schema), stops_of(task, processor, schema))
+    given = [beside(task, items[row]) for row in rows]
+    ids = generation.write(model, prompts, most_new_tokens(task, schema), stops_of(task, processor, schema), beside=given)
     texts: list[str | None] = [None] * len(items)
     for row, one in zip(rows, ids, strict=True):
         texts[row] = processor.decode(one, skip_special_tokens=True).strip()

@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from luthier.core.errors import Damaged
 from luthier.core.types import SPLITS, Example, Split, canonical_json
 from luthier.store import files
+from luthier.store.attachments import attached
 
 _COLUMNS = ("id", "inputs", "target", "group", "source", "columns")
 
@@ -99,7 +101,9 @@ def stream_split(folder: Path, split: Split, *, rows_a_batch: int = 4096) -> Ite
         return
     with _read(path), pq.ParquetFile(path) as reader:
         for batch in reader.iter_batches(rows_a_batch):
-            yield from map(_example, batch.to_pylist())
+            for example in map(_example, batch.to_pylist()):
+                inputs = attached(folder, example.inputs)
+                yield example if inputs is example.inputs else replace(example, inputs=inputs)
 
 
 @contextlib.contextmanager

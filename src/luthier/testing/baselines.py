@@ -20,11 +20,13 @@ from luthier.testing import made
 from luthier.testing.claim import checks, ensure
 from luthier.testing.shape import check_shape
 
+WRITERS = ("summarization", "image-captioning")
+
 
 @checks
 def check_baseline(plugin: Any, base: Path = Path()) -> None:
     """``base``: the folder of a model for text classification; by default a small one is made. A baseline that refuses that task is checked
-    on one that writes.
+    on those that write.
     """
     check_shape(plugin, Baseline)
     task = registry.get("tasks", "text-classification")
@@ -39,13 +41,22 @@ def check_baseline(plugin: Any, base: Path = Path()) -> None:
         _check_answers(plugin, context, *rows)
     else:
         return
-    writer = registry.get("tasks", "summarization")
-    train, test = ([writer.example(row, Place("made.csv", n)) for n, row in enumerate(made.rows(n, seed=n))] for n in (36, 12))
-    _check_answers(plugin, _context(writer, writer.schema([one.target for one in train]), made.base(architecture="decoder")), train, test)
+    for name in WRITERS:
+        task = registry.get("tasks", name)
+        train, test = ([task.example(row, Place("made.csv", n)) for n, row in enumerate(made.rows(n, seed=n))] for n in (36, 12))
+        context = _context(task, task.schema([one.target for one in train]), made.base(architecture=task.architectures[0]))
+        try:
+            plugin.run(train, test, context)
+        except NotPossible as error:
+            refused = error
+            continue
+        _check_answers(plugin, context, train, test)
+        return
+    ensure(False, f"{plugin.name}: refuses every kind of task: {refused}")
 
 
 def _context(task: Task, schema: Schema, base: Path) -> BaselineContext:
-    return BaselineContext(task, schema, base, TrainPlan(), EvaluatePlan(), _fit, made.folder(), steps=2, answers=_answers)
+    return BaselineContext(task, schema, base, TrainPlan(), EvaluatePlan(), _fit, made.folder(), steps=2, answers=_answers, model=base)
 
 
 def _answers(model: Any, test: Sequence[Example]) -> Arrays:

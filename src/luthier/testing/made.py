@@ -122,9 +122,11 @@ def answered(task: Any, count: int = 60) -> Judged:
 
 @cache
 def base(layers: int = 2, architecture: str = "encoder") -> Path:
-    """The folder of a BERT (or, for ``decoder``, a Llama), 32 wide, with random weights and a tokenizer of whole words; made once a
-    process.
+    """The folder of a BERT (for ``decoder`` a Llama, for ``vision`` a ResNet and that Llama), 32 wide, with random weights and a tokenizer
+    of whole words; made once a process.
     """
+    if architecture == "vision":
+        return _seeing(base(layers, "decoder"))
     import torch
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
@@ -147,6 +149,22 @@ def base(layers: int = 2, architecture: str = "encoder") -> Path:
     tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
     tokenizer.save(str(place / "tokenizer.json"))
     return place
+
+
+def _seeing(decoder: Path) -> Path:
+    """A captioning base of a small ResNet that reads 32 x 32 pixels, and the decoder."""
+    import torch
+    from transformers import ResNetConfig, ResNetModel
+
+    from luthier.networks import captioner
+
+    vision = folder()
+    sizes = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        ResNetModel(ResNetConfig(**sizes)).save_pretrained(vision)
+    files.write_json(vision / "preprocessor_config.json", {"size": {"height": 32, "width": 32}, "image_mean": 0.5, "image_std": 0.5})
+    return captioner.compose(vision, decoder, folder() / "base")
 
 
 def card(layers: int) -> dict[str, Any]:

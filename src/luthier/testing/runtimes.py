@@ -57,19 +57,32 @@ def check_writing_runtime(plugin: Any) -> None:
     ensure(bool(plugin.fits({"model_type": "no such kind"})), f"{plugin.name}: fits must say why an unknown kind of model cannot run")
     if plugin.missing():
         return
-    from luthier.networks import generation, language_model
-
-    base, place = made.base(architecture="decoder"), made.folder() / "converted"
+    base, place = made.base(architecture="vision" if getattr(plugin, "beside", ()) else "decoder"), made.folder() / "converted"
     refuses(LuthierError, lambda: plugin.open_writer(made.folder()), f"{plugin.name}: opening an empty folder must be refused")
     plugin.convert_model(base, place, max(plugin.precisions))
-    prompts = [[5 + (n * 7 + k) % 60 for k in range(2 + n % 5)] for n in range(8)]
-    right = generation.write(language_model.load(base), prompts, 6, ())
+    prompts, beside, right = _written(plugin, base)
     writer = plugin.open_writer(place)
     check_shape(writer, Writer)
-    found, _ = write_all(writer, prompts, Sampling(max_tokens=6))
+    found, _ = write_all(writer, prompts, Sampling(max_tokens=6), beside)
     writer.close()
     same = sum(a == b for a, b in zip(found, right, strict=True))
     ensure(same >= len(prompts) - 1, f"{plugin.name}: writes {same} of {len(prompts)} texts as torch does")
+
+
+def _written(plugin: Any, base: Path) -> tuple[list[list[int]], list[Arrays], list[list[int]]]:
+    """Eight prompts, what belongs to them, and what torch writes."""
+    from luthier.networks import generation
+
+    if not getattr(plugin, "beside", ()):
+        prompts = [[5 + (n * 7 + k) % 60 for k in range(2 + n % 5)] for n in range(8)]
+        model = registry.get("tasks", "chat").load(base, {})
+        return prompts, [], generation.write(model, prompts, 6, ())
+    task = registry.get("tasks", "image-captioning")
+    model = task.load(base, {})
+    random = np.random.default_rng(0)
+    beside = [{"pixels": random.integers(0, 256, (3, *model.how.size), dtype=np.uint8)} for _ in range(8)]
+    prompts = [[0] * model.places for _ in beside]
+    return prompts, beside, generation.write(model, prompts, 6, (), beside=beside)
 
 
 @cache
@@ -89,7 +102,8 @@ def _onnx() -> Path:
 
 
 def _samples() -> list[Arrays]:
-    return [_batch(3, 9), _batch(2, 5)]
+    """Of many lengths: whoever measures ranges on two batches alone is far off on a third."""
+    return [_batch(number % 4 + 1, number % 12 + 1) for number in range(24)]
 
 
 def _batch(rows: int, tokens: int) -> Arrays:

@@ -31,7 +31,7 @@ class ByteWriter:
         self.closed = False
         self.threads: list[threading.Thread] = []
 
-    def write(self, prompt: Sequence[int], sampling: Sampling, tell: Callable[[Wrote], bool]) -> None:
+    def write(self, prompt: Sequence[int], sampling: Sampling, tell: Callable[[Wrote], bool], beside: Any = None) -> None:
         self.asked.append(sampling)
 
         def work() -> None:

@@ -159,6 +159,7 @@ def baseline(subject: Subject, name: str, tell: Callable[[float], None]) -> None
         fit=_fitter(subject, tell),
         work=work,
         steps=int(subject.training.get("steps", 0)),
+        model=subject.model,
         answers=lambda model, test: subject.answers(model, subject.items(_to_judge(subject, test), targets=False)),
     )
     test = [Example(one.id, one.inputs, None, one.group, one.source, one.columns) for one in subject.test]

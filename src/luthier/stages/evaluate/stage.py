@@ -11,8 +11,9 @@ from typing import Any
 
 from luthier.core import registry
 from luthier.core.events import GateDecided, NoteSaid, StageProgressed
+from luthier.core.hooks import compared
 from luthier.core.job import Job
-from luthier.core.ports import Emit, Judged
+from luthier.core.ports import Emit, Judged, scores_of
 from luthier.core.types import Arrays, content_id
 from luthier.core.writing import writes
 from luthier.stages.evaluate import (
@@ -213,9 +214,10 @@ def _rule(subject: Subject) -> str:
 
 def _contender(subject: Subject, name: str, about: str, judged: Judged, facts: dict[str, Any]) -> dict[str, Any]:
     own = scoring.metric_of(subject.task, subject.task.primary_metric, judged)
-    wanted = [name for name in subject.task.metrics if name in (own, "accuracy", "f1", "rare-f1", "rouge")]
-    found = scoring.scores(subject.task, judged, wanted)
-    kept = {score: one.value for score, one in found.items() if score in (subject.task.primary_metric, *COMPARED)}
+    shown = (subject.task.primary_metric, *COMPARED, *compared(subject.task))
+    giving = [name for name in subject.task.metrics if {*scores_of(registry.get("metrics", name))} & {*shown}]
+    found = scoring.scores(subject.task, judged, [name for name in subject.task.metrics if name == own or name in giving])
+    kept = {score: one.value for score, one in found.items() if score in shown}
     return {
         "name": name,
         "about": about,

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ import numpy as np
 from luthier.core import registry
 from luthier.core.errors import Damaged, GateRefused, MissingExtra
 from luthier.core.events import NoteSaid, StageProgressed
+from luthier.core.hooks import beside
 from luthier.core.job import Job
 from luthier.core.plan import ExportPlan
 from luthier.core.ports import Emit, Judged, Task
-from luthier.core.types import Example, Schema
+from luthier.core.types import Arrays, Example, Schema
 from luthier.core.writing import Sampling, Writer, Wrote, as_arrays, most_new_tokens, stops_of
 from luthier.stages.writing import chosen, prompt_of
 from luthier.store import datasets, files
@@ -39,6 +41,7 @@ COPIED = (
     "special_tokens_map.json",
     "chat_template.jinja",
     "generation_config.json",
+    "preprocessor_config.json",
     "schema.json",
 )
 
@@ -88,6 +91,8 @@ class Rows:
     ids: list[list[int]]
     texts: list[str]
     value: float
+    beside: list[Arrays]
+    """Of each prompt what belongs to it (a picture's pixels)."""
 
 
 def run(job: Job, emit: Emit) -> dict[str, Any]:
@@ -141,14 +146,15 @@ def _rows(job: Job, task: Task, schema: Schema, processor: Any, source: Path) ->
     examples = [known[row] for row in chosen(len(known), min(ROWS, job.plan.export.rows))]
     items = task.encode([replace(one, target=None) for one in examples], processor, schema)
     prompts, stops, most = [prompt_of(item) for item in items], stops_of(task, processor, schema), most_new_tokens(task, schema)
+    given = [beside(task, item) for item in items]
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        ids = generation.write(task.load(source, schema).eval(), prompts, most, stops)
+        ids = generation.write(task.load(source, schema).eval(), prompts, most, stops, beside=given)
     finally:
         torch.set_num_threads(before)
     texts = [processor.decode(one).strip() for one in ids]
-    return Rows(examples, prompts, stops, most, ids, texts, _value(task, examples, texts, schema))
+    return Rows(examples, prompts, stops, most, ids, texts, _value(task, examples, texts, schema), given)
 
 
 def _value(task: Task, examples: Sequence[Example], texts: Sequence[str], schema: Schema) -> float:
@@ -175,8 +181,8 @@ def _converted(job: Job, name: str, bits: int, source: Path, emit: Emit) -> Path
 def _candidate(task: Task, name: str, bits: int, folder: Path, rows: Rows, processor: Any, plan: ExportPlan, schema: Schema) -> Candidate:
     writer: Writer = registry.get("runtimes", name).open_writer(folder)
     try:
-        ids = write_all(writer, rows.prompts, Sampling(max_tokens=rows.most, stop_ids=rows.stops))[0]
-        speeds = [measure(writer, rows.prompts, streams, plan.latency_seconds) for streams in sorted({1, plan.streams, 32})]
+        ids = write_all(writer, rows.prompts, Sampling(max_tokens=rows.most, stop_ids=rows.stops), rows.beside)[0]
+        speeds = [measure(writer, rows, streams, plan.latency_seconds) for streams in sorted({1, plan.streams, 32})]
     finally:
         writer.close()
     texts = [processor.decode(one).strip() for one in ids]
@@ -194,8 +200,13 @@ def _candidate(task: Task, name: str, bits: int, folder: Path, rows: Rows, proce
     return found
 
 
-def write_all(writer: Writer, prompts: Sequence[Sequence[int]], sampling: Sampling) -> tuple[list[list[int]], list[float]]:
-    """What is written for all prompts at once, and the seconds until each one's first token. Raises ``Damaged`` when a text breaks off."""
+def write_all(
+    writer: Writer, prompts: Sequence[Sequence[int]], sampling: Sampling, beside: Sequence[Arrays] = ()
+) -> tuple[list[list[int]], list[float]]:
+    """What is written for all prompts at once, and the seconds until each one's first token. ``beside``: what belongs to each prompt.
+
+    Raises ``Damaged`` when a text breaks off.
+    """
     ids: list[list[int]] = [[] for _ in prompts]
     firsts, errors = [0.0] * len(prompts), []
     left = threading.Semaphore(0)
@@ -212,7 +223,8 @@ def write_all(writer: Writer, prompts: Sequence[Sequence[int]], sampling: Sampli
         return True
 
     for number, prompt in enumerate(prompts):
-        writer.write(prompt, sampling, lambda said, number=number: hear(number, said))  # type: ignore[misc]
+        tell = partial(hear, number)
+        writer.write(prompt, sampling, tell, beside[number]) if beside else writer.write(prompt, sampling, tell)
     for _ in prompts:
         left.acquire()
     if errors:
@@ -220,16 +232,17 @@ def write_all(writer: Writer, prompts: Sequence[Sequence[int]], sampling: Sampli
     return ids, firsts
 
 
-def measure(writer: Writer, prompts: Sequence[Sequence[int]], streams: int, seconds: float) -> Speed:
+def measure(writer: Writer, rows: Rows, streams: int, seconds: float) -> Speed:
     """Rounds of ``streams`` texts at once, of ``TIMED_TOKENS`` each, for at least ``seconds``."""
     sampling = Sampling(max_tokens=TIMED_TOKENS)
-    asked = [prompts[number % len(prompts)] for number in range(streams)]
+    numbers = [number % len(rows.prompts) for number in range(streams)]
+    asked, given = [rows.prompts[one] for one in numbers], [rows.beside[one] for one in numbers]
     rates: list[float] = []
     firsts: list[float] = []
     end = time.perf_counter() + seconds
     while not rates or time.perf_counter() < end:
         start = time.perf_counter()
-        ids, first = write_all(writer, asked, sampling)
+        ids, first = write_all(writer, asked, sampling, given)
         rates.append(sum(map(len, ids)) / (time.perf_counter() - start))
         firsts += first
     return Speed(streams, round(float(np.median(rates)), 1), round(float(np.median(firsts)) * 1e3, 2))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from luthier.core.hooks import worded
 from luthier.core.ports import Task
 from luthier.core.types import SPLITS, Example
 from luthier.stages.prepare import inspection, leakage, splits, writing
@@ -46,7 +47,7 @@ class _Look:
 
     def _texts(self, examples: Iterable[Example], task: Task) -> Iterator[str]:
         for example in examples:
-            text = task.text(example)
+            text = worded(task, example)
             self.ids.append(example.id)
             self.openings.append(text[:_OPENING_CHARS])
             self.words.add(text[:COUNTED_CHARS])

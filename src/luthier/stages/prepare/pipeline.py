@@ -26,6 +26,7 @@ from luthier.stages.prepare.report import as_html
 from luthier.stages.prepare.sources import find_sources
 from luthier.stages.prepare.spool import ROLE, Spool
 from luthier.store import files
+from luthier.store.attachments import Collector
 
 _TEXTS_A_SIGNATURE = 2_000_000
 """Characters of text whose signatures are computed together."""
@@ -67,11 +68,13 @@ class Preparation:
             self.spool = Spool(self.scratch)
             self.signatures = duplicates_of.Signatures(self.scratch, self.plan.prepare.near_duplicates)
             self.reader = Reader(self.plan, self.task, self.masker, _to_file(refused), self.emit)
+            attachments = stack.enter_context(Collector(self.out))
             waiting: list[str] = []
             chars = 0
             for number, source in enumerate(self.sources):
                 for read in self.reader.read(source):
                     text = self.task.text(read.example)
+                    attachments.take(read.example.inputs)
                     self.spool.add(
                         read.example, self.task.stratum(read.example), text,
                         role=ROLE[source.role], file=number, line=read.line, key=read.key, flags=inspection.suspicion(text),

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from luthier.core import registry
 from luthier.core.errors import Damaged, InputError, NotPossible, Overloaded, SpecError
+from luthier.core.hooks import beside
 from luthier.core.ports import Task
 from luthier.core.types import Arrays, Calibration, Example, Prediction, Schema
 from luthier.core.writing import Sampling, Writer, Wrote, most_new_tokens, stops_of
@@ -210,7 +211,7 @@ class WritingEndpoint:
             self.active += 1
         text = _Text(self, masked, len(prompt), wish, tell)
         try:
-            self._writer.write(prompt, replace(wish.sampling, max_tokens=most, stop_ids=self._stops), text.hear)
+            self._writer.write(prompt, replace(wish.sampling, max_tokens=most, stop_ids=self._stops), text.hear, beside(self.task, item))
         except BaseException:
             self.ended()
             raise
