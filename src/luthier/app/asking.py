@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import IO, Any
 
+from luthier.app.asked import sent
 from luthier.app.keys import ERRAND_S, Keys
 from luthier.app.service import Service
 from luthier.core.errors import JobFailed, LuthierError, from_json
@@ -71,7 +72,8 @@ def _wait(server: subprocess.Popen[bytes], address: str, said: IO[bytes]) -> Non
 
 
 def _predict(address: str, texts: list[str], key: str) -> list[dict[str, Any]]:
-    body, headers = json.dumps({"texts": texts}).encode(), {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+    body = json.dumps({"texts": [sent(text) for text in texts]}).encode()
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
     call = urllib.request.Request(address, data=body, headers=headers)
     try:
         with _open(call, timeout=ANSWER_S) as answer:

@@ -18,6 +18,7 @@ from luthier.core.types import Artifact
 
 if TYPE_CHECKING:
     from luthier.stages.serve.engine import Endpoint as Engine
+    from luthier.stages.serve.writing import WritingEndpoint
 
 
 @dataclass(frozen=True)
@@ -88,14 +89,14 @@ class Endpoint:
         return answers if isinstance(text, list) else answers[0]
 
     @cached_property
-    def _engine(self) -> Engine:
-        from luthier.stages.serve.engine import Endpoint as Engine
+    def _engine(self) -> Engine | WritingEndpoint:
+        from luthier.stages.serve.writing import open_export
 
-        return Engine.open(self.info.folder)
+        return open_export(self.info.folder)
 
     def close(self) -> None:
         """Closes the graph; the next call opens it again."""
-        opened: Engine | None = self.__dict__.pop("_engine", None)
+        opened: Engine | WritingEndpoint | None = self.__dict__.pop("_engine", None)
         if opened is not None:
             opened.close()
 

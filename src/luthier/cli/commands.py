@@ -87,11 +87,23 @@ def _show_answer(text: str, answer: dict[str, Any]) -> None:
 
     from luthier.cli import show
 
-    sure = "[yellow]not sure[/yellow]" if answer.get("abstained") else f"{answer['confidence']:.0%}"
-    label = answer.get("label", answer.get("labels"))
-    show.out.print(
-        f"  [dim]{escape(text)}[/dim]\n    → [bold]{escape(str(label))}[/bold] {sure}, out of scope {answer['out_of_scope']:.2f}"
-    )
+    said, sure = _said(answer), ""
+    if "confidence" in answer:
+        sure = "[yellow]not sure[/yellow]" if answer.get("abstained") else f"{answer['confidence']:.0%}"
+        sure = f" {sure}, out of scope {answer.get('out_of_scope', 0.0):.2f}"
+    show.out.print(f"  [dim]{escape(text)}[/dim]\n    → [bold]{escape(said)}[/bold]{sure}")
+
+
+def _said(answer: dict[str, Any]) -> str:
+    """What is answered, by whichever name the task gives it: a label, intents with entities, a caption, a summary, a message."""
+    if isinstance(answer.get("message"), dict):
+        return str(answer["message"].get("content") or "")
+    parts = [answer[name] for name in ("label", "labels", "intents", "entities", "caption", "summary", "perplexity") if name in answer]
+    return "; ".join(", ".join(map(_named, part)) if isinstance(part, list) else str(part) for part in parts)
+
+
+def _named(one: Any) -> str:
+    return str(one.get("label", one)) if isinstance(one, dict) else str(one)
 
 
 @app.command()
@@ -266,9 +278,10 @@ def worker(jobs: JobsAtOnce = 0) -> None:
 @app.command()
 def ask(endpoint: str, texts: list[str], scores: bool = False, as_json: AsJson = False, url: Url = "", key: Key = "") -> None:
     """Ask an endpoint (in this process, or of a server: only that journals it)."""
+    from luthier.app.asked import sent
     from luthier.cli import show
 
-    answers = reach(url, key).ask(endpoint, texts, scores=scores)
+    answers = reach(url, key).ask(endpoint, [sent(text) for text in texts], scores=scores)
     if as_json:
         show.as_json(answers)
     else:

@@ -12,6 +12,7 @@ from luthier.core import message_rules
 from luthier.core.chat_template import Segment, content_of
 from luthier.core.errors import InputError, RowError
 from luthier.core.types import Column, Example, Place, Prediction, Schema, content_id
+from luthier.tasks._text import requested
 from luthier.tasks._written import Processor, Writes, limits
 
 MESSAGES, TOOLS = "messages", "tools"
@@ -81,7 +82,9 @@ class Chat(Writes):
         return replace(example, inputs={**example.inputs, MESSAGES: messages}, target=target)
 
     def request(self, body: Mapping[str, Any]) -> list[Example]:
-        """``{"messages": [...], "tools": [...]}``; raises ``InputError``."""
+        """``{"messages": [...], "tools": [...]}``, or texts that a user says, each a conversation of its own; raises ``InputError``."""
+        if MESSAGES not in body and ("text" in body or "texts" in body):
+            return [one for text in requested(body) for one in self.request({MESSAGES: [{"role": "user", "content": text}]})]
         try:
             message_rules.messages(body.get(MESSAGES), MESSAGES)
             message_rules.tools({TOOLS: body.get(TOOLS) or None})

@@ -155,14 +155,13 @@ class ImageCaptioning(Writes):
     # -- serving ---------------------------------------------------------------------------------------------------------------------
 
     def request(self, body: Mapping[str, Any]) -> list[Example]:
-        """``{"image": data URL}``, ``{"images": [...]}``, or ``{"messages": [...]}`` whose last message of the user holds one picture.
-
-        Raises ``InputError``.
+        """``{"image": data URL}``, ``{"images": [...]}`` (or under ``text`` and ``texts``, as any endpoint is asked), or
+        ``{"messages": [...]}`` whose last message of the user holds one picture. Raises ``InputError``.
         """
         if "messages" in body:
             urls = [url for message in body["messages"] for url in _urls(message)][-1:]
         else:
-            given = body.get("images", body.get(IMAGE))
+            given = next((body[name] for name in ("images", IMAGE, "texts", "text") if name in body), None)
             urls = [given] if isinstance(given, str) else given if isinstance(given, list) else []
         if not urls:
             raise InputError("image: a picture is needed", PICTURE_DATA)

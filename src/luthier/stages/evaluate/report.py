@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from luthier.stages.evaluate import compare, figures
@@ -20,18 +21,23 @@ HEADLINES = {
 }
 
 
-def render(evaluation: dict[str, Any]) -> str:
-    """The page of an ``evaluation.json``; every text from data is escaped."""
+PLAIN = ("cider_d", "perplexity", "bits_per_byte", "words", "length_ratio", "cost", "mean cost")
+"""Scores that are no shares, and are shown as they are."""
+
+
+def render(evaluation: dict[str, Any], thumbnails: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The page of an ``evaluation.json``; every text from data is escaped. ``thumbnails``: pictures of rows as data URLs, by their ids."""
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"percent": percent, "points": points, "seconds": seconds, "flop": flop, "label": label, "p_value": p_value}
+    environment.filters |= {one.__name__: one for one in (percent, score, ahead, seconds, flop, label, p_value)}
     template = environment.from_string((Path(__file__).parent / "report.html").read_text(encoding="utf-8"))
     return template.render(
         e=evaluation,
         headlines=list(_headlines(evaluation)),
         bought=bought(evaluation),
         pictures=_pictures(evaluation),
+        thumbnails=thumbnails,
         best_baseline=_best(evaluation),
         settings=list(_settings(evaluation["plan"])),
         top=max((row["scores"][evaluation["primary_metric"]] for row in evaluation["comparison"]), default=1.0) or 1.0,
@@ -43,9 +49,20 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def points(value: float) -> str:
-    """0.0512 as +5.1."""
-    return f"{100 * value:+.1f}"
+def score(value: float, name: str) -> str:
+    """A share in percent, another score with three decimals."""
+    return f"{value:.3f}" if name in PLAIN else percent(value)
+
+
+def ahead(value: float, name: str) -> str:
+    """A difference of two scores: 0.0512 as +5.1 points of a share."""
+    return f"{value:+.3f}" if name in PLAIN else f"{100 * value:+.1f}"
+
+
+def of_score(value: float, name: str) -> str:
+    """``ahead`` with what it is counted in."""
+    said = HEADLINES.get(name, name)
+    return f"{ahead(value, name)} of {said}" if name in PLAIN else f"{ahead(value, name)} points of {said}"
 
 
 def seconds(value: float) -> str:
@@ -99,16 +116,17 @@ def bought(evaluation: dict[str, Any]) -> str:
     best = _best(evaluation)
     if not ours or not best:
         return ""
-    gained, said = rows[best]["gained"][primary], HEADLINES.get(primary, primary)
+    gained = rows[best]["gained"][primary]
     sure = "" if compare.real(rows[best]["test"]) else ", a difference that these test rows cannot tell from chance"
     spent, other = seconds(ours["train_s"]), seconds(rows[best]["train_s"])
     if gained <= 0:
         return (
-            f"Fine-tuning bought nothing here: {best} is {100 * -gained:.1f} points of {said} ahead{sure}, for {other} instead of {spent}."
+            f"Fine-tuning bought nothing here: {best} is {of_score(-gained, primary).lstrip('+')} ahead{sure}, "
+            f"for {other} instead of {spent}."
         )
-    text = f"Fine-tuning bought {100 * gained:+.1f} points of {said} over the best alternative ({best}) for {spent} of training{sure}"
+    text = f"Fine-tuning bought {of_score(gained, primary)} over the best alternative ({best}) for {spent} of training{sure}"
     if "nearest-centroid" in rows and best != "nearest-centroid":
-        text += f"; {100 * rows['nearest-centroid']['gained'][primary]:+.1f} over the untouched base model"
+        text += f"; {ahead(rows['nearest-centroid']['gained'][primary], primary)} over the untouched base model"
     return text + "."
 
 

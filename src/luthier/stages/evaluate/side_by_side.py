@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from luthier.core import registry
+from luthier.core import images, registry
+from luthier.core.attachment import attachments_of
 from luthier.core.ports import Judged, Task
 from luthier.core.writing import texts_in
 from luthier.stages.evaluate.part import read_result, result_folder
@@ -15,6 +19,8 @@ from luthier.stages.evaluate.subject import Subject
 
 MOST = 50
 MOST_LETTERS = 1200
+THUMBNAIL = 160
+"""Pixels of a thumbnail's longer side."""
 
 
 def rows(subject: Subject, judged: Judged) -> list[dict[str, Any]]:
@@ -38,6 +44,19 @@ def rows(subject: Subject, judged: Judged) -> list[dict[str, Any]]:
         }
         for row in ordered[:MOST]
     ]
+
+
+def thumbnails(judged: Judged, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """The pictures of these rows as small data URLs, by the rows' ids; none for examples without pictures."""
+    wanted, found = {row["id"] for row in rows}, {}
+    for example in judged.examples:
+        for one in attachments_of(example.inputs).values():
+            if example.id in wanted:
+                picture, out = images.read(one.read()), io.BytesIO()
+                picture.thumbnail((THUMBNAIL, THUMBNAIL))
+                picture.save(out, "JPEG", quality=85)
+                found[example.id] = f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
+    return found
 
 
 def shown(target: Any) -> str:

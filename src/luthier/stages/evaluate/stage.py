@@ -273,7 +273,7 @@ def _write(subject: Subject, evaluation: dict[str, Any], judged: Judged, known: 
     shutil.rmtree(out, ignore_errors=True)
     with files.folder_aside(out) as aside:
         files.write_json(aside / "evaluation.json", evaluation)
-        files.write_text(aside / "report.html", report.render(evaluation))
+        files.write_text(aside / "report.html", report.render(evaluation, side_by_side.thumbnails(judged, evaluation["written"])))
         files.write_json(aside / "calibration.json", judged.calibration)
         predictions.write(aside / predictions.NAME, judged)
         if known is not None:
