@@ -5,8 +5,9 @@
     python bench/starter_captioner.py ship FOLDER         # src/luthier/catalog/weights/starter-captioner, in bfloat16
 
 The photos: `../shared/data/products`: groceries, and half of the shop's and the clothes' products (`real_data.for_starter`); the other half
-is what bench/captions.py trains and tests on, so that no tested product was ever seen. The decoder reads the descriptions of the same half
-of the shop, and reviews' pros and cons. No drawn picture is used: what `make demo-captions` shows is new to the starter.
+is what bench/captions.py trains and tests on, so that no tested product was ever seen. Beside them drawn pictures, only of those pairs of
+colour and article that `recipes/product-captions.yaml` trains on: the pairs of its test rows are new to the starter, too. The decoder reads
+the descriptions of the same half of the shop, and reviews' pros and cons.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from real_data import PRODUCTS, for_starter
 from starter_gpt import END, TEXTS, tokenizer_config, train_tokenizer
 
 SHIPPED = Path(__file__).parent.parent / "src" / "luthier" / "catalog" / "weights" / "starter-captioner"
-SIDE, BATCH, EPOCHS, RATE = 96, 64, 12, 2e-3
+SIDE, BATCH, EPOCHS, RATE = 96, 64, 10, 2e-3
 VISION = {"embedding_size": 32, "hidden_sizes": [32, 64, 128, 256], "depths": [2, 2, 2, 2], "layer_type": "basic"}
 DECODER = {
     "hidden_size": 192,
@@ -37,15 +38,16 @@ DECODER = {
     "tie_word_embeddings": True,
 }
 WORDS = 2048
-COLOURS = ("blue", "black", "gray", "green", "red", "purple", "orange", "yellow", "white", "brown")
+RECIPE = Path(__file__).parent.parent / "recipes" / "product-captions.yaml"
+DRAWN, DRAWN_SEED = 6000, 2_000_003
 
 
-def photos() -> tuple[Any, list[str], Any]:
-    """uint8 [n,3,SIDE,SIDE], the kind of each, and its colour's number (-1: not known)."""
+def photos() -> tuple[list[Any], list[dict[str, str]]]:
+    """uint8 [3,SIDE,SIDE] of each photo, and what is known of it."""
     from luthier.core import images
 
     how = images.Settings(resize=(SIDE, SIDE))
-    pixels, kinds, colours = [], [], []
+    pixels, facts = [], []
     for name in ("clothing", "grocery", "shop"):
         with tarfile.open(PRODUCTS / name / "images.tar") as tar:
             for line in (PRODUCTS / name / "metadata.jsonl").open():
@@ -56,36 +58,54 @@ def photos() -> tuple[Any, list[str], Any]:
                 assert handle is not None
                 pixels.append(images.pixels(images.read(handle.read()), how))
                 kind = row.get("label") or row.get("name") or "/".join(row["category"].split("/Collections")[0].split("/")[-3:])
-                kinds.append(f"{name}/{kind}")
-                colour = row.get("color")
-                colours.append(COLOURS.index(colour) if colour in COLOURS else -1)
-    return np.stack(pixels), kinds, np.array(colours)
+                facts.append({"kind": f"{name}/{kind}", **({"colour": row["color"]} if row.get("color") else {})})
+    return pixels, facts
+
+
+def drawings(folder: Path) -> tuple[list[Any], list[dict[str, str]]]:
+    """The same of made pictures, other ones than the recipe's, and only of pairs of colour and article that the recipe trains on."""
+    from luthier.app.service import Service
+    from luthier.catalog import made
+    from luthier.core import images
+    from luthier.core.spec import make_spec, read_spec
+    from luthier.store import datasets
+
+    service = Service(str(folder / "home"))
+    recipe = read_spec(RECIPE).model_dump(exclude_unset=True) | {"model": str(folder / "any"), "deploy": {}}
+    dataset = service.prepare(service.plan(make_spec(recipe), check_memory=False)) if (folder / "any").exists() else None
+    if dataset is None:
+        raise SystemExit(f"{folder / 'any'}: a captioning base of any kind is needed to plan the recipe (compose one)")
+    pairs = {example.columns["pair"] for example in datasets.read_split(Path(dataset.path), "train")}
+    how = images.Settings(resize=(SIDE, SIDE))
+    pixels, facts = [], []
+    for row in made.make("product-pictures", DRAWN, DRAWN_SEED):
+        if row["pair"] in pairs:
+            pixels.append(images.pixels(images.read(row["image"]), how))
+            facts.append({f"drawn {name}": row[name] for name in ("article", "colour", "pattern", "material", "view", "background")})
+    return pixels, facts
 
 
 def train_vision(folder: Path) -> None:
-    """Kind and colour of each photo, learned together; one photo in ten is held out and gives the accuracy that is printed."""
+    """Everything that is known of a picture, learned together; one in ten is held out and gives the accuracies that are printed."""
     import torch
     from torch import nn
     from torch.nn import functional
     from transformers import ResNetConfig, ResNetModel
 
     torch.manual_seed(17)
-    pixels, names, colours = photos()
-    kinds = {name: number for number, name in enumerate(sorted(set(names)))}
-    right = torch.tensor([kinds[name] for name in names])
-    hues = torch.tensor(colours)
-    order = torch.randperm(len(right))
+    (real, said), (drawn, told) = photos(), drawings(folder)
+    values, facts = torch.from_numpy(np.stack([*real, *drawn])), [*said, *told]
+    names = list(dict.fromkeys(name for one in facts for name in one))
+    classes = {name: sorted({one[name] for one in facts if name in one}) for name in names}
+    right = {name: torch.tensor([classes[name].index(one[name]) if name in one else -1 for one in facts]) for name in names}
+    order = torch.randperm(len(facts))
     held, learn = order[: len(order) // 10], order[len(order) // 10 :]
     net = ResNetModel(ResNetConfig(**VISION))
-    heads = nn.ModuleDict(
-        {"kind": nn.Linear(VISION["hidden_sizes"][-1], len(kinds)), "colour": nn.Linear(VISION["hidden_sizes"][-1], len(COLOURS))}
-    )
-    print(f"{sum(p.numel() for p in net.parameters()):,} parameters, {len(learn)} photos, {len(kinds)} kinds", flush=True)
-    values = torch.from_numpy(pixels)
-    weights = [*net.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(weights, lr=RATE, weight_decay=0.05)
-    steps = EPOCHS * (len(learn) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.15)
+    heads = nn.ModuleDict({name: nn.Linear(VISION["hidden_sizes"][-1], len(classes[name])) for name in names})
+    count = sum(one.numel() for one in net.parameters())
+    print(f"{count:,} parameters, {len(real)} photos, {len(drawn)} drawings, {[len(one) for one in classes.values()]} classes", flush=True)
+    optimizer = torch.optim.AdamW([*net.parameters(), *heads.parameters()], lr=RATE, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=EPOCHS * (len(learn) // BATCH), pct_start=0.15)
 
     def seen(rows: Any, *, changed: bool) -> Any:
         some = values[rows].float() / 127.5 - 1.0
@@ -97,17 +117,19 @@ def train_vision(folder: Path) -> None:
             some = some * (0.85 + 0.3 * torch.rand(len(some), 1, 1, 1))
         return net(pixel_values=some).pooler_output.flatten(1)
 
-    start = time.time()
+    start, found = time.time(), {}
     for epoch in range(EPOCHS):
         net.train()
         shuffled = learn[torch.randperm(len(learn))]
         for at in range(0, len(shuffled) - BATCH + 1, BATCH):
             rows = shuffled[at : at + BATCH]
             vectors = seen(rows, changed=True)
-            loss = functional.cross_entropy(heads["kind"](vectors), right[rows], label_smoothing=0.1)
-            known = hues[rows] >= 0
-            if known.any():
-                loss = loss + functional.cross_entropy(heads["colour"](vectors[known]), hues[rows][known])
+            known = {name: right[name][rows] >= 0 for name in names}
+            loss = sum(
+                functional.cross_entropy(heads[name](vectors[known[name]]), right[name][rows][known[name]], label_smoothing=0.05)
+                for name in names
+                if known[name].any()
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -115,24 +137,18 @@ def train_vision(folder: Path) -> None:
         net.eval()
         with torch.inference_mode():
             vectors = torch.cat([seen(held[at : at + 256], changed=False) for at in range(0, len(held), 256)])
-            kind = (heads["kind"](vectors).argmax(1) == right[held]).float().mean()
-            known = hues[held] >= 0
-            hue = (heads["colour"](vectors[known]).argmax(1) == hues[held][known]).float().mean()
-        print(
-            f"epoch {epoch + 1}: held out: kind {kind:.3f}, colour {hue:.3f} ({int(known.sum())}), {time.time() - start:.0f} s", flush=True
-        )
+            for name in names:
+                known_rows = right[name][held] >= 0
+                guessed = heads[name](vectors[known_rows]).argmax(1)
+                found[name] = round(float((guessed == right[name][held][known_rows]).float().mean()), 4)
+        print(f"epoch {epoch + 1}: held out: {found}, {time.time() - start:.0f} s", flush=True)
     place = folder / "vision"
     net.save_pretrained(place)
-    config = {
-        "image_processor_type": "ViTImageProcessor",
-        "size": {"height": SIDE, "width": SIDE},
-        "resample": 2,
-        "image_mean": 0.5,
-        "image_std": 0.5,
-    }
+    size = {"size": {"height": SIDE, "width": SIDE}, "resample": 2}
+    config = {"image_processor_type": "ViTImageProcessor", **size, "image_mean": 0.5, "image_std": 0.5}
     (place / "preprocessor_config.json").write_text(json.dumps(config, indent=2) + "\n")
-    facts = {"photos": len(learn), "held_out": len(held), "kind_accuracy": float(kind), "colour_accuracy": float(hue), "epochs": EPOCHS}
-    (folder / "vision.json").write_text(json.dumps(facts, indent=2) + "\n")
+    learned = {"photos": len(real), "drawings": len(drawn), "held_out": len(held), "accuracy": found, "epochs": EPOCHS}
+    (folder / "vision.json").write_text(json.dumps(learned, indent=2) + "\n")
 
 
 def train_decoder(folder: Path) -> None:

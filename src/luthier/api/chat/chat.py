@@ -8,6 +8,7 @@ from typing import Any
 from luthier.api.chat.pieces import Asked, Piece
 from luthier.api.opening import Opened
 from luthier.core.errors import SpecError
+from luthier.core.types import Example
 from luthier.stages.serve.engine import Answered
 from luthier.stages.serve.writing import sampling
 from luthier.tasks.chat import message
@@ -33,6 +34,16 @@ async def answer(model: Opened, asked: Asked) -> AsyncIterator[Piece]:
         calls = message(held).get("tool_calls", []) if held else []
         rest = text if calls or not held else text + held
         yield last(rest, "tool_calls" if calls else said.finish, said.answered, calls)
+
+
+async def written(model: Opened, example: Example, asked: Asked) -> AsyncIterator[Piece]:
+    """What a model writes for an example, a piece a token."""
+    refuse_logprobs(asked)
+    async for said in model.stream(example, sampling(asked.settings)):
+        if said.answered is not None:
+            yield last(said.text, said.finish, said.answered)
+        elif said.text:
+            yield Piece(text=said.text)
 
 
 def last(text: str, finish: str, answered: Answered, calls: list[dict[str, Any]] | None = None) -> Piece:
