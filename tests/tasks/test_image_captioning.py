@@ -53,8 +53,8 @@ def test_a_request_is_a_picture_some_or_a_chat() -> None:
         (asked,) = TASK.request(body)
         assert asked.id == TASK.example({"image": DATA, "caption": "x"}, HERE).id
     assert len({one.id for one in TASK.request({"images": [URL, other]})}) == 2
-    for body in ({}, {"images": []}, {"image": 3}, {"images": [URL, 3]}, {"image": "http://there/a.png"}, {"image": "data:image/png;base64,AA=="},
-                 {"messages": [{"role": "user", "content": "no picture"}]}):  # fmt: skip
+    for body in ({}, {"images": []}, {"image": 3}, {"images": [URL, 3]}, {"image": "http://there/a.png"},
+                 {"image": "data:image/png;base64,AA=="}, {"messages": [{"role": "user", "content": "no picture"}]}):  # fmt: skip
         with pytest.raises(InputError):
             TASK.request(body)
 

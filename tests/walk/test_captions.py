@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from luthier.app.service import Service
+from luthier.core.images import from_data_url
 from luthier.core.spec import make_spec
 from luthier.testing import made
 
@@ -66,6 +67,11 @@ def test_openais_client_asks_with_a_picture(walked: Any) -> None:
         assert said.json()["choices"][0]["message"]["content"] == row["caption"]
         native = client.post("/api/v1/endpoints/captions/predict", json={"images": [one["image"] for one in made.rows(6)]})
         assert [one["caption"] for one in native.json()["answers"]] == [one["caption"] for one in made.rows(6)]
+        data = from_data_url(row["image"])
+        form = client.post("/api/v1/endpoints/captions/predict", files={"image": ("a.png", data, "image/png")})
+        assert form.json()["caption"] == row["caption"]
+        assert client.post("/api/v1/endpoints/captions/predict", files={"photo": ("a.png", data)}).status_code == 400
+        assert client.post("/api/v1/endpoints/captions/predict", files={"image": ("a.png", b"no picture")}).status_code == 400
         plain = client.post("/v1/chat/completions", json={"model": "captions", "messages": [{"role": "user", "content": "hello"}]})
         assert plain.status_code == 400
         assert "picture" in plain.json()["error"]["message"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -14,7 +14,6 @@ from starlette.requests import Request
 
 from luthier.api.errors import TooLarge
 from luthier.core.errors import InputError, SpecError
-from luthier.store.blobs import Incoming
 
 MOST_FIELDS = 50
 LARGEST_FIELD_BYTES = 65_536
@@ -22,6 +21,33 @@ WRITTEN_AT_ONCE_BYTES = 1 << 20
 # Its warnings are the callers' mistakes, which are answered to them: a log that callers can fill is of no use.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 _SEND = "send multipart/form-data, as OpenAI's clients do"
+
+
+class Taking(Protocol):
+    """What takes a file's bytes as they come (``blobs.Incoming``)."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How many came so far."""
+
+    def write(self, data: bytes) -> Any:
+        """The next ones."""
+
+
+class InMemory:
+    """A small file."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes came so far."""
+        return len(self.data)
+
+    def write(self, data: bytes) -> None:
+        """The next ones."""
+        self.data += data
 
 
 @dataclass
@@ -118,7 +144,7 @@ def _text(data: bytes) -> str:
     return text.replace("\0", "")
 
 
-async def receive(request: Request, coming: Incoming, *, file_field: str = "file", most_bytes: int = 0) -> Form:
+async def receive(request: Request, coming: Taking, *, file_field: str = "file", most_bytes: int = 0) -> Form:
     """Reads the whole body, its file to ``coming``.
 
     Raises ``InputError`` for a body that is no whole multipart form, ``TooLarge`` above ``most_bytes`` of the file, and what writing

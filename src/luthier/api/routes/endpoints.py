@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Annotated, Any, Literal
 
@@ -12,9 +13,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from luthier.api.access import MayInfer, MayRead
-from luthier.api.requests import json_body
+from luthier.api.multipart import InMemory, receive
+from luthier.api.requests import LARGEST_BYTES, json_body
 from luthier.api.routes import OWN
 from luthier.core.errors import InputError
+from luthier.core.images import FIELD
 from luthier.stages.serve.feedback import judgement
 from luthier.stages.serve.host import Hosted
 
@@ -37,7 +40,10 @@ _BODY = {
                         "scores": {"type": "boolean", "default": False},
                     },
                 }
-            }
+            },
+            "multipart/form-data": {
+                "schema": {"type": "object", "required": ["image"], "properties": {"image": {"type": "string", "format": "binary"}}}
+            },
         },
     }
 }
@@ -75,10 +81,13 @@ async def endpoint(name: str, caller: MayRead) -> dict[str, Any]:
 
 @routes.post("/{name}/predict", openapi_extra=_BODY)
 async def predict(name: str, request: Request, caller: MayInfer) -> Response:
-    """Answers a text, or several: ``{"text": ...}`` or ``{"texts": [...]}``, and ``"scores": true`` for every class's."""
+    """Answers a text, or several: ``{"text": ...}`` or ``{"texts": [...]}``, and ``"scores": true`` for every class's. A picture may come as
+    a form's file ``image``.
+    """
     host = caller.host
     task = host.get(name).endpoint.task
-    body = await json_body(request)
+    multipart = request.headers.get("content-type", "").lower().startswith("multipart/")
+    body = await _picture(request) if multipart else await json_body(request)
     wants_scores = body.get("scores", False)
     if not isinstance(wants_scores, bool):
         raise InputError(f"scores: is {wants_scores!r}, not true or false", "leave it out, or send true")
@@ -109,6 +118,13 @@ async def feedback(name: str, request: Request, caller: MayInfer) -> dict[str, A
     await run_in_threadpool(host.journal.append, [event])
     request.app.state.measures.feedback.labels(name, given.thumbs or "none").inc()
     return {"id": given.id, "kept": True}
+
+
+async def _picture(request: Request) -> dict[str, Any]:
+    """A form's picture, as JSON would hold it."""
+    coming = InMemory()
+    await receive(request, coming, file_field=FIELD, most_bytes=LARGEST_BYTES)
+    return {FIELD: f"data:image/*;base64,{base64.b64encode(coming.data).decode()}"}
 
 
 def _feedback(body: dict[str, Any]) -> Feedback:
