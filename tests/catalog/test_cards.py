@@ -37,7 +37,7 @@ def test_card_is_whole(card: cards.ModelCard) -> None:
         assert "never returns weights" in card.notes.lower()
         return
     assert card.size_bytes > card.parameters
-    assert card.hub.count("/") == 1
+    assert card.hub.count("/") == (0 if card.source.name == "luthier" else 1), "what comes with the package is on no hub"
     if card.architecture != "vision":
         assert card.languages
         assert card.context_tokens >= 256

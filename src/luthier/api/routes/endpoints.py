@@ -81,8 +81,9 @@ async def endpoint(name: str, caller: MayRead) -> dict[str, Any]:
 
 @routes.post("/{name}/predict", openapi_extra=_BODY)
 async def predict(name: str, request: Request, caller: MayInfer) -> Response:
-    """Answers a text, or several: ``{"text": ...}`` or ``{"texts": [...]}``, and ``"scores": true`` for every class's. A picture may come as
-    a form's file ``image``.
+    """Answers a text, or several: ``{"text": ...}`` or ``{"texts": [...]}``, and ``"scores": true`` for every class's.
+
+    A picture may come as a form's file ``image``.
     """
     host = caller.host
     task = host.get(name).endpoint.task
