@@ -234,3 +234,19 @@ def test_as_a_command_of_its_own_it_says_errors_on_standard_error(luthier: Luthi
     assert (done.returncode, done.stdout) == (1, "")
     assert "did you mean 'all-minilm-l6-v2'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"id": "1", "label": "refund", "confidence": 0.9, "out_of_scope": 0.1}, "refund"),
+        ({"id": "1", "labels": ["a", "b"], "confidence": 0.9}, "a, b"),
+        ({"id": "1", "intents": [{"label": "track"}], "entities": [{"label": "order"}], "confidence": 0.5}, "track; order"),
+        ({"id": "1", "caption": "a red cap"}, "a red cap"),
+        ({"id": "1", "message": {"role": "assistant", "content": "Hello"}}, "Hello"),
+    ],
+)
+def test_an_answer_is_shown_whatever_the_task_calls_it(answer: dict[str, Any], said: str) -> None:
+    from luthier.cli.commands import _said
+
+    assert _said(answer) == said
