@@ -38,7 +38,8 @@ def splits(task: Any, rows: int = 0) -> dict[str, list[Example]]:
     for line, row in enumerate(table, 1):
         at = rank[row["template"]]
         entities = [{**one, "label": kind_of(one["label"])} for one in row["entities"]]
-        example = task.example({"text": row["text"], "entities": entities}, Place("labelled.jsonl", line))
+        values = {"text": row["text"], "entities": entities, "template": str(row["template"])}
+        example = task.example(values, Place("labelled.jsonl", line))
         found["train" if at < 0.6 else "validation" if at < 0.75 else "test"].append(example)
     return found
 
@@ -93,5 +94,12 @@ def merged(task: Any, examples: Sequence[Example]) -> list[Example]:
     found = []
     for example in examples:
         entities = [{**one, "label": "PLACE" if one["label"] == "ADDRESS" else one["label"]} for one in example.target["entities"]]
-        found.append(task.example({"text": example.inputs["text"], "entities": entities}, Place(example.source, 0)))
+        found.append(task.example({**example.columns, "text": example.inputs["text"], "entities": entities}, Place(example.source, 0)))
     return found
+
+
+def by_template(examples: Sequence[Example], count: int, seed: int = 13) -> list[list[Example]]:
+    """The rows in ``count`` parts of equally many templates; no template is in two."""
+    templates = np.random.default_rng(seed).permutation(sorted({str(one.columns["template"]) for one in examples})).tolist()
+    part = {template: number % count for number, template in enumerate(templates)}
+    return [[one for one in examples if part[str(one.columns["template"])] == number] for number in range(count)]
