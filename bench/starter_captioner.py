@@ -7,7 +7,7 @@
 The photos: `../shared/data/products`: groceries, and half of the shop's and the clothes' products (`real_data.for_starter`); the other half
 is what bench/captions.py trains and tests on, so that no tested product was ever seen. Beside them drawn pictures, only of those pairs of
 colour and article that `recipes/product-captions.yaml` trains on: the pairs of its test rows are new to the starter, too. The decoder reads
-the descriptions of the same half of the shop, and reviews' pros and cons.
+the descriptions of the same half of the shop, reviews' pros and cons, and the captions of these drawn pictures.
 """
 
 from __future__ import annotations
@@ -62,11 +62,10 @@ def photos() -> tuple[list[Any], list[dict[str, str]]]:
     return pixels, facts
 
 
-def drawings(folder: Path) -> tuple[list[Any], list[dict[str, str]]]:
-    """The same of made pictures, other ones than the recipe's, and only of pairs of colour and article that the recipe trains on."""
+def drawn_rows(folder: Path) -> list[dict[str, Any]]:
+    """Made pictures, other ones than the recipe's, and only of pairs of colour and article that the recipe trains on."""
     from luthier.app.service import Service
     from luthier.catalog import made
-    from luthier.core import images
     from luthier.core.spec import make_spec, read_spec
     from luthier.store import datasets
 
@@ -76,13 +75,17 @@ def drawings(folder: Path) -> tuple[list[Any], list[dict[str, str]]]:
     if dataset is None:
         raise SystemExit(f"{folder / 'any'}: a captioning base of any kind is needed to plan the recipe (compose one)")
     pairs = {example.columns["pair"] for example in datasets.read_split(Path(dataset.path), "train")}
-    how = images.Settings(resize=(SIDE, SIDE))
-    pixels, facts = [], []
-    for row in made.make("product-pictures", DRAWN, DRAWN_SEED):
-        if row["pair"] in pairs:
-            pixels.append(images.pixels(images.read(row["image"]), how))
-            facts.append({f"drawn {name}": row[name] for name in ("article", "colour", "pattern", "material", "view", "background")})
-    return pixels, facts
+    return [row for row in made.make("product-pictures", DRAWN, DRAWN_SEED) if row["pair"] in pairs]
+
+
+def drawings(folder: Path) -> tuple[list[Any], list[dict[str, str]]]:
+    """Their pixels, and what is known of them."""
+    from luthier.core import images
+
+    how, rows = images.Settings(resize=(SIDE, SIDE)), drawn_rows(folder)
+    named = ("article", "colour", "pattern", "material", "view", "background")
+    pixels = [images.pixels(images.read(row["image"]), how) for row in rows]
+    return pixels, [{f"drawn {name}": row[name] for name in named} for row in rows]
 
 
 def train_vision(folder: Path) -> None:
@@ -164,7 +167,7 @@ def train_decoder(folder: Path) -> None:
     texts, place = folder / "texts.jsonl", folder / "untrained"
     place.mkdir(parents=True, exist_ok=True)
     with texts.open("w", encoding="utf-8") as out:
-        for text in product_texts():
+        for text in [*product_texts(), *(row["caption"] for row in drawn_rows(folder))]:
             out.write(json.dumps({"text": text}) + "\n")
     starter_gpt.WORDS = WORDS
     train_tokenizer(texts).save(str(place / "tokenizer.json"))
