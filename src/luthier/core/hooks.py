@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from luthier.core.edits import Edit, applied
@@ -52,6 +52,14 @@ def fitted(task: Task, schema: Schema, plan: TrainPlan) -> Schema:
     own = getattr(task, "fitted", None)
     found: Schema = own(schema, plan) if own else schema
     return found
+
+
+def counted(task: Task, batch: Mapping[str, Any], schema: Schema, weights: Any) -> float | None:
+    """``counted(batch, schema, weights)``: what the mean loss of a batch is a mean over (learned tokens, rows, weights of their classes), so
+    that losses of pieces can be added up; ``None`` for a task whose loss is no such mean. ``weights``: as ``loss`` gets them.
+    """
+    own = getattr(task, "counted", None)
+    return None if own is None else float(own(batch, schema, weights))
 
 
 def calibrated(task: Task, judged: Judged, plan: EvaluatePlan) -> Calibration:
