@@ -8,7 +8,7 @@ from typing import Any
 from luthier.core.edits import Edit, applied
 from luthier.core.plan import EvaluatePlan, TrainPlan
 from luthier.core.ports import Judged, Task
-from luthier.core.types import Calibration, Example, Item, Prediction, Schema
+from luthier.core.types import Arrays, Calibration, Example, Item, Prediction, Schema
 
 
 def carried_of(task: Task) -> tuple[str, ...]:
@@ -55,11 +55,23 @@ def fitted(task: Task, schema: Schema, plan: TrainPlan) -> Schema:
 
 
 def counted(task: Task, batch: Mapping[str, Any], schema: Schema, weights: Any) -> float | None:
-    """``counted(batch, schema, weights)``: what the mean loss of a batch is a mean over (learned tokens, rows, weights of their classes), so
+    """``counted(batch, schema, weights)``: what the mean loss of a batch is a mean over (learned tokens, rows, their classes' weights), so
     that losses of pieces can be added up; ``None`` for a task whose loss is no such mean. ``weights``: as ``loss`` gets them.
     """
     own = getattr(task, "counted", None)
     return None if own is None else float(own(batch, schema, weights))
+
+
+def compares(task: Task) -> bool:
+    """Whether the task's loss compares the model with the one that training starts from (``reference_of``)."""
+    return hasattr(task, "reference")
+
+
+def reference_of(task: Task, outputs: Arrays) -> Arrays:
+    """``reference(outputs)``: arrays [items, ...] that each item carries of what the model that training starts from says of it."""
+    own = getattr(task, "reference", None)
+    found: Arrays = own(outputs) if own else {}
+    return found
 
 
 def calibrated(task: Task, judged: Judged, plan: EvaluatePlan) -> Calibration:

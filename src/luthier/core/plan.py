@@ -123,6 +123,9 @@ class TrainPlan(Section):
     contrast_temperature: float = Field(
         default=0.05, gt=0, le=10, description="method contrastive: cosines are divided by it; a low one looks at the nearest strangers"
     )
+    beta: float = Field(
+        default=0.1, gt=0, le=10, description="task preference: how strongly the model is held to the one it starts from (DPO)"
+    )
     threads: int = Field(default=0, ge=0, description="0: chosen by the micro-benchmark")
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: chosen by the micro-benchmark")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda when there is one")

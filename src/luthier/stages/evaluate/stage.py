@@ -11,6 +11,7 @@ from typing import Any
 
 from luthier.core import registry
 from luthier.core.events import GateDecided, NoteSaid, StageProgressed
+from luthier.core.hooks import compares
 from luthier.core.job import Job
 from luthier.core.ports import Emit, Judged
 from luthier.core.types import Arrays, content_id
@@ -55,6 +56,7 @@ def run(job: Job, emit: Emit) -> dict[str, Any]:
     wanted = parts_of(subject)
     with Parts(job, wanted, cores(), emit) as parts:
         _say(emit, "answers", 0, 4)
+        _compare(subject)
         model = subject.task.load(subject.model, subject.schema).eval()
         validation, test = _answers(subject, model)
         calibration = calibrate.fit(subject, validation)
@@ -99,6 +101,13 @@ def _fold_parts(count: int, after: str) -> list[Part]:
     """Folds dealt out to one process a core, so that libraries are loaded once a core and not once a fold."""
     hands = [range(first, count, cores()) for first in range(min(cores(), count))]
     return [Part(f"fold-{','.join(map(str, hand))}", tuple(f"fold-{number}" for number in hand), after) for hand in hands]
+
+
+def _compare(subject: Subject) -> None:
+    """What the start model says of the test rows, before the tuned one is loaded: two of them may need too much memory."""
+    if compares(subject.task):
+        with _one_thread():
+            subject.compared(subject.items(subject.test, targets=False))
 
 
 def _answers(subject: Subject, model: Any) -> tuple[Arrays, Arrays]:

@@ -35,6 +35,7 @@ from luthier.stages.train.optimizer import AVERAGE_EVERY, AdamW, Average, schedu
 from luthier.stages.train.output_layer import fit_alone
 from luthier.stages.train.planned import objective_of, planned
 from luthier.stages.train.pooled import Pooled
+from luthier.stages.train.reference import compared
 from luthier.stages.train.request import FitRequest, FitResult, prepare_model, silent, step_seed
 from luthier.stages.train.slim import lay, slim
 from luthier.stages.train.telling import EVERY_S, reporter
@@ -91,7 +92,7 @@ class _Loop:
         self.pooled = pooled_at(self.task, self.cut, self.model.depth)
         check(request, self.model, self.cut)
         start = time.perf_counter()
-        self.train_items, self.validation = self._cached(request.train, "train"), self._cached(request.validation, "validation")
+        self.train_items, self.validation = self._ready(request.train, "train"), self._ready(request.validation, "validation")
         self.progress = _Progress(features_s=time.perf_counter() - start)
         self.resumed_at = 0
         self.lengths = lengths_of(self.task, self.train_items, pooled=self.pooled)
@@ -106,6 +107,10 @@ class _Loop:
         self.best: dict[str, Any] = {}
         self.source = Pooled(self.train_items, request.device) if self.pooled else None
         self.checkpoints = Checkpoints(request.checkpoints, self._fingerprint(), emit) if request.checkpoints else None
+
+    def _ready(self, items: Sequence[Item], part: str) -> Sequence[Item]:
+        """With what is computed once, by the model as it is before the first step, also where a killed training goes on later."""
+        return compared(self.task, self.model, self._cached(items, part), self.request.features)
 
     def _cached(self, items: Sequence[Item], part: str) -> Sequence[Item]:
         if not self.cut or not items or HIDDEN in items[0]:
