@@ -53,7 +53,9 @@ def test_a_table_trains_a_classifier() -> None:
     [
         (LABELS | {"reply": "text"}, BERT, "supervised", "model", "free text, not a small closed set of labels: chat needs decoder"),
         ({"kind": "table"}, GPT, "supervised", "model", "needs encoder"),
-        ({"kind": "preference"}, BERT, "dpo", "method.type", "dpo"),
+        ({"kind": "preference"}, BERT, "dpo", "model", "the file holds preference pairs: preference needs decoder"),
+        (LABELS, GPT, "dpo", "method.type", "dpo learns from preference pairs, and the file holds chats"),
+        ({"kind": "reinforcement"}, GPT, "dpo", "method.type", "reinforcement is not in this version"),
         ({"kind": "preference"}, BERT, "supervised", "method.type", "dpo"),
         ({"kind": "reinforcement"}, BERT, "reinforcement", "method.type", "reinforcement"),
     ],
@@ -63,6 +65,14 @@ def test_what_does_not_fit_is_refused_in_a_sentence(facts: Any, card: Any, metho
         decide(facts, card, method=method)
     assert caught.value.path == path
     assert caught.value.hint
+
+
+def test_preference_pairs_and_their_method_train_a_writer() -> None:
+    decision = decide({"kind": "preference"}, GPT, method="dpo")
+    assert (decision.task, decision.data) == ("preference", {"format": "openai-preference"})
+    assert decide({"kind": "preference"}, GPT, method="dpo", wanted="preference") == decision
+    with pytest.raises(SpecError, match="'chat' does not learn from preference pairs"):
+        decide({"kind": "preference"}, GPT, method="dpo", wanted="chat")
 
 
 def test_a_task_can_be_named(monkeypatch: Any) -> None:

@@ -233,6 +233,9 @@ PREFERENCE_BAD = [
     (lambda row: row["preferred_output"][0].update(role="user"), "preferred_output[0].role is 'user'"),
     (lambda row: row.update(note="x"), "note is no known key"),
     (lambda row: row["input"].update(messages="a"), "input.messages is a text, not an array"),
+    (lambda row: row.pop("non_preferred_output"), "non_preferred_output is missing: write"),
+    (lambda row: row.update(non_preferred_output=row["preferred_output"]), "says the same as preferred_output: give two different answers"),
+    (lambda row: row["input"]["messages"][0].update(role="assistant"), "input.messages nobody says anything before the answers: add a"),
 ]
 
 
@@ -249,6 +252,7 @@ def test_kinds_do_not_mix(checked):
     for other in (pair(), {"prompt": "a", "completion": "b"}, {"text": "a", "label": "b"}):
         assert "keep one kind of row in a file" in checked([chat()] * 10 + [other]).details
     assert "keep one kind" in checked([{"text": "a", "label": "b"}] * 10 + [chat()]).details
+    assert "line 11: is a chat, and the rows before are preference rows" in checked([pair()] * 10 + [chat()]).details
 
 
 def test_twenty_rows_are_named_and_the_others_counted(checked):

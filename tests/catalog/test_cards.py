@@ -128,6 +128,14 @@ def test_memory_falls_from_full_to_head() -> None:
         assert head > 4 * card.parameters
 
 
+def test_memory_heeds_pieces_of_a_batch_and_layers_computed_again() -> None:
+    card = cards.find("llama-3.1-8b")
+    whole, pieces = (cards.memory_bytes(card, "lora", tokens_per_batch=tokens) for tokens in (4096, 1024))
+    again = cards.memory_bytes(card, "lora", tokens_per_batch=4096, recomputed=True)
+    assert whole > pieces > again - 4 * 2**30
+    assert whole - again > 30 * 4 * 4096 * 13 * card.shape.hidden
+
+
 def test_memory_knows_every_method_and_hosted_models_need_none() -> None:
     for method in registry.names("methods"):
         assert cards.memory_bytes(cards.find("bert"), method) > 0

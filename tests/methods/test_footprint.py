@@ -54,3 +54,17 @@ def test_a_decoder_counts_its_shared_keys_its_gate_and_its_output_layer() -> Non
     assert shape(llama | {"architectures": ["BertModel"], "hidden_act": "gelu", "num_key_value_heads": None}).forward_flop(0) == 2 * 8 * (
         4 * 384**2 + 2 * 384 * 1024
     )
+
+
+def test_pieces_and_layers_computed_again_need_less_memory() -> None:
+    decoder = MINILM | {"architectures": ["LlamaForCausalLM"]}
+    for name in ("full", "lora"):
+        method = registry.get("methods", name)
+        fixed = method.footprint(decoder, TrainPlan(method=name), 0).memory_bytes
+        whole, pieces, again = (
+            method.footprint(decoder, TrainPlan(method=name, **some), 4096).memory_bytes - fixed
+            for some in ({}, {"accumulation": 4}, {"gradient_checkpointing": True})
+        )
+        assert pieces == pytest.approx(whole / 4)
+        logits, layer = 2 * 30522, 14 * 384 + 3 * 1536
+        assert again / whole == pytest.approx((logits + 6 * 384 + layer) / (logits + 6 * layer))

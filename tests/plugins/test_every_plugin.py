@@ -9,12 +9,16 @@ import pytest
 from luthier import testing
 from luthier.core import registry
 from luthier.core.errors import UnknownName
+from luthier.testing import made
 
 GIVEN: dict[tuple[str, str], dict[str, Any]] = {
+    ("tasks", "preference"): {"rows": [{**row, "messages": row["messages"][:1]} for row in made.rows()]},
     ("runtimes", "onnx"): {"tolerance": 1e-4},
     ("runtimes", "dummy"): {"tolerance": 1.0},
 }
-"""What a check needs to know of a plugin: fp32 must be close to torch; the dummy answers zeros and says so."""
+"""What a check needs to know of a plugin: fp32 must be close to torch; the dummy answers zeros and says so; made conversations hold their
+answers.
+"""
 
 
 def _every() -> list[Any]:

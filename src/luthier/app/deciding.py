@@ -5,20 +5,24 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from luthier.catalog.card import ModelCard
-from luthier.core import registry
+from luthier.core import preference_rules, registry
 from luthier.core.errors import SpecError
 
 RULES = (
     "a table (CSV, TSV, Parquet, JSONL with columns) trains a classifier: its text and label columns are found by name, or mapped",
     "chats or prompt/completion pairs whose last replies are a small closed set of labels train a classifier on an encoder (BERT)",
     "chats or prompt/completion pairs with free replies train a text generator on a decoder (GPT)",
-    "preference pairs (method dpo) need a decoder",
+    "preference pairs, with method dpo, train a text generator on a decoder (GPT)",
     "reinforcement rows need a decoder and a grader",
 )
 """What ``decide`` does, for people; shown in the plan and in docs/fine-tuning.md."""
 
 CLASSIFIER = "text-classification"
 GENERATOR = "chat"
+PREFERENCE = "preference"
+
+
+_HELD = {"chat": "chats", "completion": "prompts with completions", "table": "a table"}
 
 
 class Decision(NamedTuple):
@@ -34,6 +38,11 @@ def decide(facts: dict[str, Any], card: ModelCard, *, method: str = "supervised"
     kind, closed = str(facts.get("kind", "table")), facts.get("reply") == "labels"
     if method != "supervised" or kind in ("preference", "reinforcement"):
         _refuse_method(kind, method)
+    if kind == "preference":
+        if wanted not in ("", PREFERENCE):
+            reason = f"{wanted!r} does not learn from preference pairs"
+            raise SpecError("task", reason, f"leave it out: method dpo trains the task {PREFERENCE}")
+        return Decision(_fits(PREFERENCE, card, "the file holds preference pairs"), RULES[3], {"format": "openai-preference"})
     if wanted:
         if wanted == CLASSIFIER and facts.get("unasked_rows"):
             reason = f"{facts['unasked_rows']} rows have no text of the user before the reply that is the label"
@@ -86,10 +95,11 @@ def _fits(task: str, card: ModelCard, why: str) -> str:
 
 
 def _refuse_method(kind: str, method: str) -> None:
-    asked = {"preference": "dpo", "reinforcement": "reinforcement"}.get(kind, method)
-    if asked not in registry.names("methods"):
-        raise SpecError(
-            "method.type", f"{asked} is not in this version", "use method.type supervised with chats or prompt/completion pairs"
-        )
+    if "reinforcement" in (kind, method):
+        hint = "use method.type supervised with chats or prompt/completion pairs, or dpo with preference pairs"
+        raise SpecError("method.type", "reinforcement is not in this version", hint)
+    if method == "dpo" and kind != "preference":
+        hint = f"{preference_rules.FORM}, or send method.type supervised"
+        raise SpecError("method.type", f"dpo learns from preference pairs, and the file holds {_HELD.get(kind, kind)}", hint)
     if kind == "preference" and method != "dpo":
         raise SpecError("method.type", "the file holds preference pairs, which method dpo learns from", "send method.type dpo")

@@ -11,10 +11,10 @@ from typing import Any
 
 from luthier.app import jsonl_lines, row_spans
 from luthier.app.file_checks import HEAD_BYTES, Beat, format_of, is_jsonl, table_rows
-from luthier.app.row_rules import NOT_PREFERRED, PREFERRED
 from luthier.core.edits import applied
 from luthier.core.personal_data import Numbers, mask_edits, mask_text
 from luthier.core.ports import BadRow
+from luthier.core.preference_rules import NOT_PREFERRED, PREFERRED
 
 _WORDS_OF_THE_FORMAT = frozenset({"role", "type", "id", "tool_call_id", "image_url"})
 """Keys of a training file's messages whose values are no one's words: masking them would break the row."""

@@ -144,14 +144,16 @@ def _base(plan: Plan, check_memory: bool) -> None:
             "model", f"{card.id!r} is a {card.architecture} model; {plan.task} needs {' or '.join(task.architectures)}", f"try {fitting}"
         )
     plan.base = card.model_dump(mode="json", exclude_none=True)
-    needed = float(cards.memory_bytes(card, plan.train.method))
+    train = plan.train
+    tokens, again = train.batch_tokens / train.accumulation, train.gradient_checkpointing
+    needed = float(cards.memory_bytes(card, train.method, tokens_per_batch=tokens, recomputed=again))
     plan.estimates["memory_bytes"] = needed
     free = _free_bytes()
     plan.notes.append(f"memory: about {needed / 2**30:.1f} GiB needed by {plan.train.method}, {free / 2**30:.1f} GiB free on this machine")
     if check_memory and needed > MEMORY_SHARE * free:
         raise NotPossible(
             f"{card.id} needs about {needed / 2**30:.1f} GiB to tune by {plan.train.method}; this machine has {free / 2**30:.1f} GiB free",
-            "choose train.method=lora or head, or a smaller model (luthier models)",
+            "choose train.method=lora or head, train.accumulation, train.gradient_checkpointing, or a smaller model (luthier models)",
         )
     usable, why_not = cards.availability(card, here=check_memory)
     if not usable:

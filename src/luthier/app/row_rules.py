@@ -9,15 +9,14 @@ import difflib
 from typing import Any, Literal, NamedTuple
 
 from luthier.core import message_rules as rules
+from luthier.core import preference_rules
 from luthier.core.errors import RowError
 from luthier.core.message_rules import Reply, a_kind, shown_key
+from luthier.core.preference_rules import NOT_PREFERRED, PREFERRED
 
 Kind = Literal["chat", "preference", "completion", "reinforcement", "table"]
 
 CHAT_KEYS = ("messages", "tools", "parallel_tool_calls", "functions")
-INPUT_KEYS = ("messages", "tools", "parallel_tool_calls")
-PREFERRED = ("preferred_output", "preferred_completion")
-NOT_PREFERRED = ("non_preferred_output", "non_preferred_completion")
 SYNONYMS = {"conversations": "messages", "conversation": "messages", "dialog": "messages", "dialogue": "messages", "turns": "messages"}
 _WORDS = (*CHAT_KEYS, "input", *PREFERRED, *NOT_PREFERRED, "prompt", "completion")
 _NAMES: dict[str, str] = {
@@ -113,27 +112,8 @@ def _refuse_second_kind(row: dict[str, Any], kind: Kind) -> None:
 
 
 def _preference(row: dict[str, Any]) -> Row:
-    rules.check_keys(row, ("input", *PREFERRED, *NOT_PREFERRED), "")
-    given = row.get("input")
-    if not isinstance(given, dict):
-        raise RowError("input", "is missing or no object", 'write "input": {"messages": [...]}')
-    rules.check_keys(given, INPUT_KEYS, "input")
-    replies = rules.messages(given.get("messages"), "input.messages")
-    rules.tools(given, "input")
-    asked = [reply._replace(trained=False) for reply in replies]
-    better, worse = _answer(row, PREFERRED), _answer(row, NOT_PREFERRED)
-    return Row([*asked, *better, *(reply._replace(trained=False) for reply in worse)], "")
-
-
-def _answer(row: dict[str, Any], names: tuple[str, str]) -> list[Reply]:
-    there = [name for name in names if row.get(name) is not None]
-    if len(there) != 1:
-        reason = "is missing" if not there else f"is there beside {there[1]}"
-        raise RowError(names[0], reason, f"write {names[0]}: one or more messages of the assistant")
-    replies = rules.messages(row[there[0]], there[0], ("assistant", "tool"))
-    if not any(reply.role == "assistant" for reply in replies):
-        raise RowError(there[0], "holds no message of the assistant", "add one")
-    return replies
+    asked, better, worse = preference_rules.row(row)
+    return Row([*(reply._replace(trained=False) for reply in asked), *better, *(reply._replace(trained=False) for reply in worse)], "")
 
 
 def _completion(row: dict[str, Any]) -> Row:

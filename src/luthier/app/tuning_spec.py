@@ -79,6 +79,8 @@ def recipe(request: TuningRequest, base: Base, decision: Decision, files: dict[s
         train |= {"epochs": asked.n_epochs, "patience": 0}
     if asked.batch_size != "auto":
         train |= {"batch_rows": asked.batch_size, "batch_tokens": max(8, round(asked.batch_size * _tokens_a_row(rows)))}
+    if asked.beta not in (None, "auto"):
+        train["beta"] = asked.beta
     data = (
         decision.data
         | request.data
@@ -100,6 +102,13 @@ def recipe(request: TuningRequest, base: Base, decision: Decision, files: dict[s
     )
 
 
+def _beta(request: TuningRequest, method: str) -> None:
+    """Refuses what only one method reads, where it is another one."""
+    if request.asked.beta is not None and method != "dpo":
+        path = f"method.{method}.hyperparameters.beta" if request.method is not None else "hyperparameters.beta"
+        raise SpecError(path, f"{method} has no beta", "leave it out, or send method.type dpo with preference pairs")
+
+
 def scaled(spec: Spec, plan: Plan, request: TuningRequest) -> Spec:
     """The recipe with both learning rates multiplied, where the request asks for it."""
     factor = request.asked.learning_rate_multiplier
@@ -113,11 +122,12 @@ def echoed(plan: Plan, request: TuningRequest, rows: dict[str, float]) -> dict[s
     """What every ``auto`` became."""
     factor = request.asked.learning_rate_multiplier
     epochs = plan.train.epochs
+    beta = {"beta": plan.train.beta} if request.method is not None and request.method.type == "dpo" else {}
     return {
         "n_epochs": int(epochs) if float(epochs).is_integer() else epochs,
         "batch_size": plan.train.batch_rows or max(1, round(plan.train.batch_tokens / _tokens_in_a_row(plan, rows))),
         "learning_rate_multiplier": 1.0 if factor == "auto" else factor,
-    }
+    } | beta
 
 
 def _tokens_in_a_row(plan: Plan, rows: dict[str, float]) -> float:
@@ -145,6 +155,7 @@ def intend(
     remote_fields.check(request.model_dump())
     base = find_base(service.workspace, request.model, service.models)
     method = request.method.type if request.method is not None else "supervised"
+    _beta(request, method)
     decision = decide(facts, base.card, method=method, wanted=request.task)
     _columns(facts, request.data)
     rows = {"count": float(facts.get("rows", 0)), "tokens": float(facts.get("tokens", 0))}

@@ -138,7 +138,15 @@ def _residual_parameters(shape: Shape) -> int:
     return total + (width + 1) * shape.classes
 
 
-def memory_bytes(card: ModelCard, method: str, *, tokens_per_batch: int = 640, top_layers: int = 2, lora_rank: int = 8) -> int:
+def memory_bytes(
+    card: ModelCard,
+    method: str,
+    *,
+    tokens_per_batch: float = 640,
+    top_layers: int = 2,
+    lora_rank: int = 8,
+    recomputed: bool = False,
+) -> int:
     """Memory that tuning needs on this machine, in float32: 0 for a hosted model.
 
     Weights 4 N; gradients 4 T and AdamW's two moments 8 T for T trained parameters (Loshchilov & Hutter, arXiv 1711.05101);
@@ -146,7 +154,8 @@ def memory_bytes(card: ModelCard, method: str, *, tokens_per_batch: int = 640, t
     pass through (after Korthikanti et al. 2022, arXiv 2205.05198, section 4, in float32 with dropout; attention scores are
     not kept); a decoder's logits and their gradient; 300 MB for the libraries. T: ``full`` all; ``lora`` two matrices of the
     rank beside query and value in each layer; ``top`` the upper layers; ``head`` a layer of 100 classes. A method that the
-    catalog does not know counts as ``full``, the most.
+    catalog does not know counts as ``full``, the most. ``tokens_per_batch``: those that are computed at once; ``recomputed`` (gradient
+    checkpointing): of each layer its input is kept, and the whole of one layer at a time.
     """
     if card.architecture == "hosted":
         return 0
@@ -161,8 +170,10 @@ def memory_bytes(card: ModelCard, method: str, *, tokens_per_batch: int = 640, t
         layers, trained = 0, 100 * max(shape.hidden, 512)
     else:
         trained = parameters
-    activations = FLOAT_BYTES * tokens_per_batch * layers * (14 * shape.hidden + 3 * shape.intermediate)
+    whole = 14 * shape.hidden + 3 * shape.intermediate
+    kept = layers * shape.hidden + (whole if layers else 0) if recomputed else layers * whole
+    activations = FLOAT_BYTES * tokens_per_batch * kept
     if shape.image and method != "head":
         activations += FLOAT_BYTES * 32 * shape.image**2 * 64
     logits = 2 * FLOAT_BYTES * tokens_per_batch * shape.vocabulary if card.architecture == "decoder" else 0
-    return FLOAT_BYTES * parameters + 3 * FLOAT_BYTES * trained + activations + logits + LIBRARIES_BYTES
+    return round(FLOAT_BYTES * parameters + 3 * FLOAT_BYTES * trained + activations + logits + LIBRARIES_BYTES)

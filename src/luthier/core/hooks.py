@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from luthier.core.edits import Edit, applied
@@ -54,6 +54,26 @@ def fitted(task: Task, schema: Schema, plan: TrainPlan) -> Schema:
     return found
 
 
+def counted(task: Task, batch: Mapping[str, Any], schema: Schema, weights: Any) -> float | None:
+    """``counted(batch, schema, weights)``: what the mean loss of a batch is a mean over (learned tokens, rows, their classes' weights), so
+    that losses of pieces can be added up; ``None`` for a task whose loss is no such mean. ``weights``: as ``loss`` gets them.
+    """
+    own = getattr(task, "counted", None)
+    return None if own is None else float(own(batch, schema, weights))
+
+
+def compares(task: Task) -> bool:
+    """Whether the task's loss compares the model with the one that training starts from (``reference_of``)."""
+    return hasattr(task, "reference")
+
+
+def reference_of(task: Task, outputs: Arrays) -> Arrays:
+    """``reference(outputs)``: arrays [items, ...] that each item carries of what the model that training starts from says of it."""
+    own = getattr(task, "reference", None)
+    found: Arrays = own(outputs) if own else {}
+    return found
+
+
 def calibrated(task: Task, judged: Judged, plan: EvaluatePlan) -> Calibration:
     """``calibrate(judged, plan)``: what validation rows teach about confidence that only the task knows; ``judged`` was decoded with what
     is known already.
@@ -94,6 +114,6 @@ def beside(task: Task, item: Item) -> Arrays:
     return {name: item[name] for name in getattr(task, "beside", ())}
 
 
-def compared(task: Task) -> tuple[str, ...]:
-    """``compared``: scores that stand in the table of contenders beside those that every task has there."""
-    return tuple(getattr(task, "compared", ()))
+def tabled(task: Task) -> tuple[str, ...]:
+    """``tabled``: scores that stand in the table of contenders beside those that every task has there."""
+    return tuple(getattr(task, "tabled", ()))

@@ -71,6 +71,12 @@ class TrainPlan(Section):
     head_learning_rate: float = Field(default=2.4e-3, gt=0, description="for the newly made output layer")
     batch_tokens: int = Field(default=640, gt=0, description="tokens in a batch, padding included")
     batch_rows: int = Field(default=0, ge=0, le=100_000, description="rows in a batch; 0: as many as batch_tokens hold")
+    accumulation: int = Field(
+        default=1, ge=1, le=10_000, description="pieces that a batch is computed in, one after the other: less memory, the same update"
+    )
+    gradient_checkpointing: bool = Field(
+        default=False, description="activations inside layers are computed again for the backward pass, not kept: less memory, more time"
+    )
     warmup_share: float = Field(default=0.1, ge=0, lt=1, description="share of the steps over which the learning rate rises")
     weight_decay: float = Field(default=0.01, ge=0, description="of AdamW; not applied to biases and normalizations")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="share of activations set to 0 while training")
@@ -116,6 +122,9 @@ class TrainPlan(Section):
     )
     contrast_temperature: float = Field(
         default=0.05, gt=0, le=10, description="method contrastive: cosines are divided by it; a low one looks at the nearest strangers"
+    )
+    beta: float = Field(
+        default=0.1, gt=0, le=10, description="task preference: how strongly the model is held to the one it starts from (DPO)"
     )
     threads: int = Field(default=0, ge=0, description="0: chosen by the micro-benchmark")
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: chosen by the micro-benchmark")

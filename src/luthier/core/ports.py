@@ -37,8 +37,8 @@ class Task(Protocol):
 
     A target is a label, a list of labels, or a record (``names_in``). A task may have more than this, which the functions of
     ``core.hooks`` and ``core.writing`` ask for: ``carried``, ``pools``, ``exported``, ``validation_metric`` and ``writes`` (attributes),
-    ``settings``, ``fitted``, ``class_of``, ``calibrate``, ``maskable``, ``with_edits``, ``as_written``, ``stops`` and
-    ``most_new_tokens`` (methods).
+    ``settings``, ``fitted``, ``counted``, ``reference``, ``class_of``, ``calibrate``, ``maskable``, ``with_edits``, ``as_written``,
+    ``stops`` and ``most_new_tokens`` (methods).
 
     A task **writes** when its answer is text that a model generates. Its items hold ``input_ids`` (the prompt, then the answer where it
     is known), ``prompt`` [1]: how many of them are given, ``loss_mask``: 1 for the tokens that are learned and judged, and ``bytes`` [1]

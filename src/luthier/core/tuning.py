@@ -143,4 +143,6 @@ class TuningRequest(Form):
         """The hyperparameters that were asked for, wherever they stood; those of ``method`` where both places say something."""
         old = self.hyperparameters or Hyperparameters()
         new = self.method.hyperparameters if self.method is not None else Hyperparameters()
-        return Hyperparameters(**(old.model_dump(exclude_unset=True) | new.model_dump(exclude_unset=True)))
+        beta = self.method.dpo.beta if self.method is not None and self.method.type == "dpo" and self.method.dpo is not None else None
+        outside = {} if beta is None else {"beta": beta}
+        return Hyperparameters(**(old.model_dump(exclude_unset=True) | outside | new.model_dump(exclude_unset=True)))

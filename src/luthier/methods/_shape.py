@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from luthier.core.plan import TrainPlan
+
 BYTES = 4
 """Bytes of a float32."""
 
@@ -84,14 +86,19 @@ def _decoder(facts: Mapping[str, Any]) -> bool:
     return facts.get("architecture") == "decoder" or any("CausalLM" in one or "LMHead" in one for one in facts.get("architectures") or ())
 
 
-def activation_bytes(form: Shape, layers: int, tokens_per_batch: int) -> float:
-    """Bytes kept for the backward pass: about 14 hidden-wide and 3 inner-wide arrays a layer (counted on BERT with dropout)."""
-    return float(tokens_per_batch) * layers * (14 * form.hidden + 3 * form.inner) * BYTES
+def activation_bytes(form: Shape, layers: int, tokens: float, *, recomputed: bool = False) -> float:
+    """Bytes kept for the backward pass: about 14 hidden-wide and 3 inner-wide arrays a layer (counted on BERT with dropout), and the logits
+    of a decoder with their gradient. ``recomputed`` (gradient checkpointing): each layer's input, and the whole of one layer at a time.
+    """
+    whole = 14 * form.hidden + 3 * form.inner
+    kept = layers * form.hidden + (whole if layers else 0) if recomputed else layers * whole
+    return tokens * BYTES * (kept + (2 * form.words if form.decoder else 0))
 
 
-def training_bytes(form: Shape, trained: int, layers: int, tokens_per_batch: int) -> float:
-    """Weights, gradients, AdamW's two moments, activations, and 300 MB for the libraries themselves."""
-    return form.parameters * BYTES + 3.0 * trained * BYTES + activation_bytes(form, layers, tokens_per_batch) + 300e6
+def training_bytes(form: Shape, trained: int, layers: int, tokens_per_batch: int, plan: TrainPlan) -> float:
+    """Weights, gradients, AdamW's two moments, activations of one piece of a batch, and 300 MB for the libraries themselves."""
+    activations = activation_bytes(form, layers, tokens_per_batch / plan.accumulation, recomputed=plan.gradient_checkpointing)
+    return form.parameters * BYTES + 3.0 * trained * BYTES + activations + 300e6
 
 
 def freeze_trunk(model: Any) -> None:

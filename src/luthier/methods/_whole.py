@@ -29,4 +29,4 @@ class Whole:
         """Forward and backward through every layer: three times the forward FLOP."""
         form = shape(card)
         flop = 3.0 * form.forward_flop(int(card.get("tokens") or 16))
-        return Footprint(form.parameters, flop, 0.0, training_bytes(form, form.parameters, form.layers, tokens_per_batch))
+        return Footprint(form.parameters, flop, 0.0, training_bytes(form, form.parameters, form.layers, tokens_per_batch, plan))

@@ -37,7 +37,7 @@ class Dummy:
         """The trunk once."""
         form = shape(card)
         tokens = int(card.get("tokens") or 16)
-        return Footprint(0, 0.0, form.layers * form.layer_flop(tokens), training_bytes(form, 0, 0, tokens_per_batch))
+        return Footprint(0, 0.0, form.layers * form.layer_flop(tokens), training_bytes(form, 0, 0, tokens_per_batch, plan))
 
 
 plugin = Dummy()

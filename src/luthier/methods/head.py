@@ -51,7 +51,8 @@ class Head:
         form = shape(card)
         tokens = int(card.get("tokens") or 16)
         trained = form.hidden * int(card.get("classes") or 2)
-        return Footprint(trained, 6.0 * trained, form.layers * form.layer_flop(tokens), training_bytes(form, trained, 0, tokens_per_batch))
+        memory = training_bytes(form, trained, 0, tokens_per_batch, plan)
+        return Footprint(trained, 6.0 * trained, form.layers * form.layer_flop(tokens), memory)
 
 
 plugin = Head()

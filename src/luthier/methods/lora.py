@@ -89,7 +89,7 @@ class Lora:
         tokens = int(card.get("tokens") or 16)
         trained = form.layers * plan.lora_rank * _widths(form, plan.lora_targets)
         flop = 2.0 * form.forward_flop(tokens) + 6.0 * trained
-        return Footprint(trained, flop, 0.0, training_bytes(form, trained, form.layers, tokens_per_batch))
+        return Footprint(trained, flop, 0.0, training_bytes(form, trained, form.layers, tokens_per_batch, plan))
 
 
 def _linear(trunk: Any) -> dict[str, Any]:

@@ -67,7 +67,7 @@ class Top:
         tokens = int(card.get("tokens") or 16)
         upper = min(plan.top_layers, form.layers)
         trained = upper * form.layer_parameters
-        memory = training_bytes(form, trained, upper, tokens_per_batch)
+        memory = training_bytes(form, trained, upper, tokens_per_batch, plan)
         return Footprint(trained, 3.0 * upper * form.layer_flop(tokens), (form.layers - upper) * form.layer_flop(tokens), memory)
 
 

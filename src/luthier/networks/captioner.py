@@ -42,6 +42,10 @@ class Parts(nn.Module):
         found: nn.Module | None = self.decoder.get_output_embeddings()
         return found
 
+    def gradient_checkpointing_enable(self, **settings: Any) -> None:
+        """Of the decoder, whose activations are many; a vision model of few layers keeps its own."""
+        self.decoder.gradient_checkpointing_enable(**settings)
+
 
 class Captioner(nn.Module):
     """``forward`` as ``LanguageModel``'s, with ``pixels`` uint8 [B,3,H,W]; the first ``places`` of ``input_ids`` [B,S] stand for the

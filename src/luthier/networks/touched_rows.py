@@ -2,7 +2,7 @@
 
 Half of a small BERT is its table of word vectors, and a batch touches about one row in a hundred. A dense gradient is filled with zeros,
 normed, and run through the optimizer for all of them. ``TouchedRows`` takes the used rows out, lets the gradient flow to these, and
-leaves them in ``touched`` for the optimizer.
+hands them to the optimizer as ``touched``.
 """
 
 from __future__ import annotations
@@ -16,15 +16,33 @@ from torch import nn
 class TouchedRows(nn.Module):
     """Stands in for an ``nn.Embedding`` while training; shares its ``weight`` [rows, width], which autograd does not see.
 
-    ``touched``: after a forward pass in training, (row numbers [used] int64 sorted, their values [used, width] with ``.grad`` after
-    backward).
+    A step may take several forward passes (a batch in pieces, pairs of answers): what they touched is kept until ``forget``.
     """
 
     def __init__(self, table: nn.Embedding) -> None:
         super().__init__()
         self.table = table
         self.weight = table.weight
-        self.touched: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._passes: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    @property
+    def touched(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """(row numbers [used] int64 sorted, their values [used, width] with ``.grad`` after backward) of all forward passes in training
+        since ``forget``; ``None`` when there was none.
+        """
+        if len(self._passes) < 2:
+            return self._passes[0] if self._passes else None
+        used, places = torch.unique(torch.cat([one for one, _ in self._passes]), return_inverse=True)
+        rows = self.weight.detach().index_select(0, used)
+        rows.grad = torch.zeros_like(rows)
+        for (_, own), at in zip(self._passes, places.split([len(one) for one, _ in self._passes]), strict=True):
+            if own.grad is not None:
+                rows.grad.index_add_(0, at, own.grad)
+        return used, rows
+
+    def forget(self) -> None:
+        """The step is over: nothing is touched."""
+        self._passes = []
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """[B,S] int64 to [B,S,width]."""
@@ -32,7 +50,7 @@ class TouchedRows(nn.Module):
             return nn.functional.embedding(ids, self.weight)
         used, places = torch.unique(ids, return_inverse=True)
         rows = self.weight.detach().index_select(0, used).requires_grad_(True)
-        self.touched = (used, rows)
+        self._passes.append((used, rows))
         return nn.functional.embedding(places, rows)
 
 

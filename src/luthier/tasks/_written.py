@@ -207,6 +207,10 @@ class Writes:
         """Mean nats a learned token, over the whole batch."""
         return outputs["loss_sum"].sum() / outputs["predicted"].sum().clamp(min=1)
 
+    def counted(self, batch: Mapping[str, Any], schema: Schema, weights: Any) -> float:
+        """Learned tokens."""
+        return float(batch["loss_mask"][:, 1:].sum())
+
     def graphs(self, model: Any, sample: Arrays) -> tuple[Graph, ...]:
         """None: a model that writes is exported by runtimes of its own."""
         return ()

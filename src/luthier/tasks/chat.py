@@ -27,17 +27,17 @@ class Chat(Writes):
 
     name = "chat"
     summary = "answers in a conversation, with a GPT: many turns, system prompts, tools"
-    columns = (
+    columns: tuple[Column, ...] = (
         Column(MESSAGES, "the conversation, as OpenAI's fine-tuning takes it", aliases=("conversation", "dialogue")),
         Column(TOOLS, "the tools that the assistant may call", required=False),
     )
     primary_metric = "token_accuracy"
-    metrics = ("perplexity", "rouge", "answer-intents", "bleu", "text-length", "repetition")
+    metrics: tuple[str, ...] = ("perplexity", "rouge", "answer-intents", "bleu", "text-length", "repetition")
     baselines = ("untouched",)
 
     def example(self, row: Mapping[str, Any], place: Place) -> Example:
         """Raises ``RowError`` for a conversation that breaks a rule or holds no answer to learn."""
-        messages, tools = _parsed(row.get(MESSAGES), MESSAGES), _parsed(row.get(TOOLS), TOOLS) or []
+        messages, tools = parsed(row.get(MESSAGES), MESSAGES), parsed(row.get(TOOLS), TOOLS) or []
         replies = message_rules.messages(messages, MESSAGES)
         message_rules.tools({TOOLS: tools or None})
         last = message_rules.last_trained(replies)
@@ -45,9 +45,9 @@ class Chat(Writes):
             raise RowError(MESSAGES, "there is no answer of the assistant to learn", "add one, or give one of them weight 1")
         if not any(reply.role in ("user", "tool", "function") for reply in replies[:last]):
             raise RowError(MESSAGES, "nobody says anything before the answer", "add a message with role 'user' before it")
-        inputs = {MESSAGES: [_kept(one) for one in messages[:last]], **({TOOLS: tools} if tools else {})}
+        inputs = {MESSAGES: [kept(one) for one in messages[:last]], **({TOOLS: tools} if tools else {})}
         rest = {key: value for key, value in row.items() if key not in (MESSAGES, TOOLS)}
-        return Example(content_id(inputs), inputs, _kept(messages[last]), "", str(place), rest)
+        return Example(content_id(inputs), inputs, kept(messages[last]), "", str(place), rest)
 
     def schema(self, targets: Iterable[Any]) -> Schema:
         """Raises ``InputError`` when there is nothing to learn from."""
@@ -90,7 +90,7 @@ class Chat(Writes):
             message_rules.tools({TOOLS: body.get(TOOLS) or None})
         except RowError as error:
             raise InputError(f"{error.field}: {error.reason}", error.remedy) from None
-        inputs = {MESSAGES: [_kept(one) for one in body[MESSAGES]], **({TOOLS: body[TOOLS]} if body.get(TOOLS) else {})}
+        inputs = {MESSAGES: [kept(one) for one in body[MESSAGES]], **({TOOLS: body[TOOLS]} if body.get(TOOLS) else {})}
         return [Example(content_id(inputs), inputs)]
 
     def answer(self, prediction: Prediction, *, scores: bool = False) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def replace_learned(segment: Segment) -> Segment:
     return Segment(segment.text, False)
 
 
-def _parsed(value: Any, field: str) -> Any:
+def parsed(value: Any, field: str) -> Any:
     """A cell of a table may hold the JSON as a text."""
     if not isinstance(value, str):
         return value
@@ -134,7 +134,7 @@ def _parsed(value: Any, field: str) -> Any:
         raise RowError(field, f"is a text that is no JSON: {error}", "write the messages as a JSON array") from None
 
 
-def _kept(said: Mapping[str, Any]) -> dict[str, Any]:
+def kept(said: Mapping[str, Any]) -> dict[str, Any]:
     """A message without keys that say nothing."""
     return {key: value for key, value in said.items() if value is not None}
 

@@ -47,7 +47,7 @@ class ImageCaptioning(Writes):
     baselines = ("frequent-caption", "nearest-picture", "shuffled-pictures")
     architectures = ("vision",)
     beside = ("pixels",)
-    compared = ("bleu_4", "attribute_f1", "article_accuracy")
+    tabled = ("bleu_4", "attribute_f1", "article_accuracy")
 
     def settings(self, method: str, effort: str) -> dict[str, dict[str, Any]]:
         """Batches by rows: a picture costs more than its words; and a photo is larger than any text."""

@@ -93,6 +93,10 @@ class LanguageModeling(OneText):
         """Mean nats a token over the whole batch: a long text weighs more than a short one."""
         return outputs["loss_sum"].sum() / outputs["predicted"].sum().clamp(min=1)
 
+    def counted(self, batch: Mapping[str, Any], schema: Schema, weights: Any) -> float:
+        """Predicted tokens: all but the first of each text."""
+        return float(batch["attention_mask"][:, 1:].sum() if "attention_mask" in batch else batch["input_ids"][:, 1:].numel())
+
     def graphs(self, model: Any, sample: Arrays) -> tuple[Graph, ...]:
         """None: a pretrained GPT is a base to tune, and is served by the tasks that answer."""
         return ()

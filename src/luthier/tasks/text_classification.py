@@ -167,6 +167,12 @@ class TextClassification(OneText):
             gamma=plan.focal_gamma if plan.loss == "focal" else 0.0,
         )
 
+    def counted(self, batch: Mapping[str, Any], schema: Schema, weights: Any) -> float:
+        """Rows; of one label each and weighed, their classes' weights."""
+        if weights is None or schema["multi_label"]:
+            return float(len(batch["labels"]))
+        return float(weights[batch["labels"]].sum())
+
     def graphs(self, model: Any, sample: Arrays) -> tuple[Graph, ...]:
         """One graph: ids and mask to logits and embedding."""
         fed = {name: sample[name] for name in ("input_ids", "attention_mask")}

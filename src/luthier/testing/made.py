@@ -23,6 +23,7 @@ from luthier.core.plan import Plan
 from luthier.core.ports import Judged
 from luthier.core.types import Example, Place, Schema, content_id
 from luthier.stages.inference import predict
+from luthier.stages.train.reference import compared
 from luthier.store import files
 
 LABELS = ("account", "delivery", "refund")
@@ -60,6 +61,8 @@ def rows(count: int = 24, *, several: bool = False, seed: int = 1) -> list[dict[
                 "summary": label,
                 "image": picture(number, LABELS.index(label)),
                 "caption": label,
+                "preferred_output": [{"role": "assistant", "content": label}],
+                "non_preferred_output": [{"role": "assistant", "content": other}],
                 "messages": [{"role": "user", "content": " ".join(words)}, {"role": "assistant", "content": label}],
                 "entities": _entities(words),
             }
@@ -116,7 +119,8 @@ def answered(task: Any, count: int = 60) -> Judged:
     form = task.schema([one.target for one in asked])
     place = base(architecture=task.architectures[0])
     items = task.encode(asked, task.processor(place, form), form)
-    outputs = predict(task, task.load(place, form, seed=5), items)
+    model = task.load(place, form, seed=5)
+    outputs = predict(task, model, compared(task, model, items))
     return Judged(asked, task.decode([one.id for one in asked], outputs, form, {}), outputs, form)
 
 
@@ -189,6 +193,17 @@ def data_files(place: Path) -> list[Path]:
         "made.tsv": "text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in made),
         "made.jsonl": "".join(json.dumps(pair) + "\n" for pair in pairs),
         "chats.jsonl": "".join(json.dumps(chat) + "\n" for chat in chats),
+        "pairs.jsonl": "".join(
+            json.dumps(
+                {
+                    "input": {"messages": [{"role": "user", "content": text}]},
+                    "preferred_output": [{"role": "assistant", "content": label}],
+                    "non_preferred_output": [{"role": "assistant", "content": f"no {label}"}],
+                }
+            )
+            + "\n"
+            for text, label in made
+        ),
         "completions.jsonl": "".join(json.dumps({"prompt": text, "completion": label}) + "\n" for text, label in made),
         "tasks.json": json.dumps([_task(text, label) for text, label in made]),
         "made.conll": "\n".join(

@@ -11,7 +11,7 @@ from typing import Any
 
 from luthier.core import registry
 from luthier.core.events import GateDecided, NoteSaid, StageProgressed
-from luthier.core.hooks import compared
+from luthier.core.hooks import compares, tabled
 from luthier.core.job import Job
 from luthier.core.ports import Emit, Judged, scores_of
 from luthier.core.types import Arrays, content_id
@@ -56,6 +56,7 @@ def run(job: Job, emit: Emit) -> dict[str, Any]:
     wanted = parts_of(subject)
     with Parts(job, wanted, cores(), emit) as parts:
         _say(emit, "answers", 0, 4)
+        _compare(subject)
         model = subject.task.load(subject.model, subject.schema).eval()
         validation, test = _answers(subject, model)
         calibration = calibrate.fit(subject, validation)
@@ -100,6 +101,13 @@ def _fold_parts(count: int, after: str) -> list[Part]:
     """Folds dealt out to one process a core, so that libraries are loaded once a core and not once a fold."""
     hands = [range(first, count, cores()) for first in range(min(cores(), count))]
     return [Part(f"fold-{','.join(map(str, hand))}", tuple(f"fold-{number}" for number in hand), after) for hand in hands]
+
+
+def _compare(subject: Subject) -> None:
+    """What the start model says of the test rows, before the tuned one is loaded: two of them may need too much memory."""
+    if compares(subject.task):
+        with _one_thread():
+            subject.compared(subject.items(subject.test, targets=False))
 
 
 def _answers(subject: Subject, model: Any) -> tuple[Arrays, Arrays]:
@@ -214,7 +222,7 @@ def _rule(subject: Subject) -> str:
 
 def _contender(subject: Subject, name: str, about: str, judged: Judged, facts: dict[str, Any]) -> dict[str, Any]:
     own = scoring.metric_of(subject.task, subject.task.primary_metric, judged)
-    shown = (subject.task.primary_metric, *COMPARED, *compared(subject.task))
+    shown = (subject.task.primary_metric, *COMPARED, *tabled(subject.task))
     giving = [name for name in subject.task.metrics if {*scores_of(registry.get("metrics", name))} & {*shown}]
     found = scoring.scores(subject.task, judged, [name for name in subject.task.metrics if name == own or name in giving])
     kept = {score: one.value for score, one in found.items() if score in shown}

@@ -11,6 +11,7 @@ from typing import Any
 
 from luthier.core import registry
 from luthier.core.errors import InputError
+from luthier.core.hooks import compares
 from luthier.core.job import Job
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import Judged, Task
@@ -88,7 +89,25 @@ class Subject:
         from luthier.stages.writing import answered
 
         most = max(1, self.job.plan.evaluate.written_rows // share)
-        return answered(self.task, model, items, self.processor, self.schema, most_rows=most, cut=cut)
+        return answered(self.task, model, self.compared(items), self.processor, self.schema, most_rows=most, cut=cut)
+
+    def compared(self, items: Sequence[Item]) -> Sequence[Item]:
+        """The items with what the model that the training started from says of them, where the task asks for that; each is asked once."""
+        from luthier.stages.train.reference import compared
+
+        if not compares(self.task):
+            return items
+        keys = [b"|".join(item[name].tobytes() for name in sorted(item)) for item in items]
+        new = [row for row, key in enumerate(keys) if key not in self._compared]
+        if new:
+            model = self.task.load(self.start, self.schema).eval()
+            for row, item in zip(new, compared(self.task, model, [items[row] for row in new]), strict=True):
+                self._compared[keys[row]] = item
+        return [self._compared[key] for key in keys]
+
+    @cached_property
+    def _compared(self) -> dict[bytes, Item]:
+        return {}
 
     def judged(self, examples: Sequence[Example], outputs: Arrays, calibration: Calibration) -> Judged:
         """The decoded answers beside their examples."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from luthier.core.hooks import compares
 from luthier.stages.inference import lengths_of
 from luthier.stages.train.machine import Machine
 from luthier.stages.train.planned import objective_of, planned
@@ -64,6 +65,8 @@ def estimate(
     if plan.fitted_head and not pooled:
         each = machine.answer_token_s if cut else machine.feature_token_s
         features_s += float(lengths_of(request.task, request.train).sum()) * each + len(request.train) * FITTED_HEAD_ROW_S + machine.load_s
+    if compares(request.task):
+        features_s += float(lengths_of(request.task, [*request.train, *request.validation]).sum()) * machine.answer_token_s
     validation_s = validated * machine.answer_token_s
     if objective_of(request) is not None:  # the output layer is fitted anew for each validation
         each = float(lengths.sum()) * machine.answer_token_s + len(request.train) * FITTED_HEAD_ROW_S + machine.load_s

@@ -86,6 +86,11 @@ class FeatureCache:
         return [{**item, HIDDEN: self.values[self.starts[n] : self.starts[n + 1]]} for n, item in enumerate(items)]
 
 
+def content_key(model: Any, items: Sequence[Item]) -> str:
+    """Equal for the same weights and items on the same kind of device, with as many threads."""
+    return _key(model, items, 0, "", False)
+
+
 def _key(model: Any, items: Sequence[Item], cut: int, base_sha256: str, int8: bool) -> str:
     import torch
 

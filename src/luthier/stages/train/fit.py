@@ -24,17 +24,19 @@ from luthier.core.ports import Emit
 from luthier.core.types import Arrays, Item, content_id
 from luthier.stages import stopping
 from luthier.stages.carried import carry
-from luthier.stages.inference import HIDDEN, answers, forward, gather, lengths_of, tensors
+from luthier.stages.inference import HIDDEN, answers, gather, lengths_of, tensors
 from luthier.stages.train import word_table
 from luthier.stages.train.batches import Course
 from luthier.stages.train.checkpoint import Checkpoints, Saved
 from luthier.stages.train.features import FeatureCache
+from luthier.stages.train.gradients import Gradients
 from luthier.stages.train.judging import check, judge
 from luthier.stages.train.optimizer import AVERAGE_EVERY, AdamW, Average, schedule
 from luthier.stages.train.output_layer import fit_alone
 from luthier.stages.train.planned import objective_of, planned
 from luthier.stages.train.pooled import Pooled
-from luthier.stages.train.request import FitRequest, FitResult, autocast, prepare_model, silent, step_seed
+from luthier.stages.train.reference import compared
+from luthier.stages.train.request import FitRequest, FitResult, prepare_model, silent, step_seed
 from luthier.stages.train.slim import lay, slim
 from luthier.stages.train.telling import EVERY_S, reporter
 from luthier.stages.train.weights import class_weights
@@ -90,7 +92,7 @@ class _Loop:
         self.pooled = pooled_at(self.task, self.cut, self.model.depth)
         check(request, self.model, self.cut)
         start = time.perf_counter()
-        self.train_items, self.validation = self._cached(request.train, "train"), self._cached(request.validation, "validation")
+        self.train_items, self.validation = self._ready(request.train, "train"), self._ready(request.validation, "validation")
         self.progress = _Progress(features_s=time.perf_counter() - start)
         self.resumed_at = 0
         self.lengths = lengths_of(self.task, self.train_items, pooled=self.pooled)
@@ -98,12 +100,17 @@ class _Loop:
         self.objective = objective_of(request)
         self.course: Course = planned(request, self.lengths)
         self.weights = self._class_weights()
+        self.gradients = Gradients(request, self.model, self.objective, self.weights, self.cut)
         self.rows = word_table.put_in(self.model)
         self.optimizer = AdamW(self.model, self.rows, self.plan)
         self.average = Average(self._live()) if self.plan.average_share else None
         self.best: dict[str, Any] = {}
         self.source = Pooled(self.train_items, request.device) if self.pooled else None
         self.checkpoints = Checkpoints(request.checkpoints, self._fingerprint(), emit) if request.checkpoints else None
+
+    def _ready(self, items: Sequence[Item], part: str) -> Sequence[Item]:
+        """With what is computed once, by the model as it is before the first step, also where a killed training goes on later."""
+        return compared(self.task, self.model, self._cached(items, part), self.request.features)
 
     def _cached(self, items: Sequence[Item], part: str) -> Sequence[Item]:
         if not self.cut or not items or HIDDEN in items[0]:
@@ -228,27 +235,18 @@ class _Loop:
         self.request.keep(self.progress.step, self.method.merge(model).eval(), figures)
 
     def _step(self, numbers: Any) -> None:
-        import torch
-
-        torch.manual_seed(step_seed(self.request.seed, self.progress.step))
-        if self.source is not None:
-            batch = self.source.batch(numbers)
-        else:
-            batch = tensors(self.task, [self.train_items[n] for n in numbers], cut=self.cut, device=self.request.device)
-        with autocast(self.request):
-            outputs = forward(self.model, batch, self.cut)
-            if self.objective is not None:
-                loss = self.objective.loss(outputs, batch, self.plan)
-            else:
-                loss = self.task.loss(outputs, batch, self.request.schema, self.plan, self.weights)
-        loss.backward()
+        value = self.gradients.add(numbers, self._batch, step_seed(self.request.seed, self.progress.step))
         self.optimizer.step(schedule(self.progress.step, self.course.steps, self.plan.warmup_share))
         self.progress.step += 1
-        value = float(loss.detach())
         if not math.isfinite(value):
             raise NotPossible(f"the loss is not a number at step {self.progress.step}", "lower train.learning_rate")
         self.progress.loss_sum += value
         self.progress.loss_count += 1
+
+    def _batch(self, numbers: Any) -> dict[str, Any]:
+        if self.source is not None:
+            return self.source.batch(numbers)
+        return tensors(self.task, [self.train_items[n] for n in numbers], cut=self.cut, device=self.request.device)
 
     def _sample_average(self) -> None:
         from_step = self.course.steps * (1.0 - self.plan.average_share)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from luthier.core.types import Item, content_id
 from luthier.stages.inference import HIDDEN, forward, lengths_of, tensors
 from luthier.stages.train.batches import course
 from luthier.stages.train.features import int8_where_it_holds
+from luthier.stages.train.gradients import Gradients
 from luthier.stages.train.optimizer import AdamW
+from luthier.stages.train.planned import objective_of
 from luthier.stages.train.request import FitRequest, prepare_model, step_seed
 from luthier.stages.train.threads import cores
 from luthier.store import files
@@ -91,6 +93,7 @@ def _key(request: FitRequest) -> str:
     plan = request.plan
     about = [
         VERSION,
+        request.task.name,
         torch.cuda.is_available(),
         plan.method,
         plan.fitted_head,
@@ -99,6 +102,8 @@ def _key(request: FitRequest) -> str:
         plan.lora_targets,
         plan.batch_tokens,
         plan.batch_rows,
+        plan.accumulation,
+        plan.gradient_checkpointing,
         plan.threads,
         plan.precision,
         plan.device,
@@ -182,8 +187,6 @@ class _Trial:
     """A throw-away model on sample batches of the real course."""
 
     def __init__(self, request: FitRequest, device: str) -> None:
-        from dataclasses import replace
-
         from luthier.networks import touched_rows
 
         self.request = replace(request, device=device)
@@ -193,6 +196,7 @@ class _Trial:
         self.pooled = pooled_at(self.task, self.cut, self.model.depth)
         self.rows = touched_rows.put_in(self.model.trunk)
         self.optimizer = AdamW(self.model, self.rows, self.plan)
+        self.objective = objective_of(request) if request.plan.accumulation > 1 else None  # pairs take two passes
         self.samples = self._samples()
         self.middle = self.samples[len(self.samples) // 2]
 
@@ -217,14 +221,13 @@ class _Trial:
         return _median(lambda: self._step(items, precision), tries, self.device)
 
     def _step(self, items: Sequence[Item], precision: str) -> None:
-        import torch
+        def batch(numbers: Any) -> dict[str, Any]:
+            return tensors(self.task, [items[n] for n in numbers], cut=self.cut, pooled=self.pooled, device=self.device)
 
-        torch.manual_seed(step_seed(0, 0))
         self.model.train()
-        batch = tensors(self.task, items, cut=self.cut, pooled=self.pooled, device=self.device)
-        with torch.autocast(self.device, torch.bfloat16, enabled=precision == "bf16"):
-            loss = self.task.loss(forward(self.model, batch, self.cut), batch, self.request.schema, self.plan, None)
-        loss.backward()
+        Gradients(replace(self.request, precision=precision), self.model, self.objective, None, self.cut).add(
+            np.arange(len(items)), batch, step_seed(0, 0)
+        )
         self.optimizer.step(1e-6)
 
     def positions(self, items: Sequence[Item]) -> int:

@@ -80,7 +80,7 @@ class AdamW:
             self._update_group(group, scale, clip)
         if touched is not None:
             self._update_rows(touched[0], touched[1], scale, clip)
-            self.rows.touched = None
+            self.rows.forget()
         return float(norm)
 
     def _update_group(self, group: Group, scale: float, clip: Any) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from luthier.core import registry
+from luthier.core.errors import NotPossible
 from luthier.core.plan import TrainPlan
 from luthier.core.ports import Task
 from luthier.core.types import Arrays, Example, Item, Schema
@@ -92,7 +93,22 @@ def prepare_model(request: FitRequest) -> Any:
     plan = request.plan
     model = request.task.load(request.base, request.schema, dropout=plan.dropout, pretrained=request.pretrained, seed=request.seed)
     torch.manual_seed(request.seed)
-    return registry.get("methods", plan.method).apply(model, plan).to(request.device)
+    model = registry.get("methods", plan.method).apply(model, plan).to(request.device)
+    if plan.gradient_checkpointing:
+        recompute(model)
+    return model
+
+
+def recompute(model: Any) -> None:
+    """Of each layer only the input is kept for the backward pass (Chen et al. 2016, arXiv 1604.06174). Raises ``NotPossible``."""
+    try:
+        model.trunk.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    except (AttributeError, ValueError):
+        name = type(model.trunk).__name__
+        raise NotPossible(
+            f"train.gradient_checkpointing: {name} cannot compute its layers again",
+            "leave it out; train.accumulation or a smaller train.batch_tokens need less memory too",
+        ) from None
 
 
 def depth_of(base: Path) -> int:

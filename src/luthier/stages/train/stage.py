@@ -93,7 +93,7 @@ def fitted_items(task: Task, base: Path, schema: Schema, examples: Sequence[Exam
         return wide, items
     if enough >= int(lengths.max()):
         return {**wide, "max_tokens": min(limit, max(8, enough))}, items
-    short = {**schema, "max_tokens": enough}
+    short = {**schema, "max_tokens": min(limit, enough)}  # an item may hold more than one text
     return short, task.encode(examples, task.processor(base, short), short)
 
 
