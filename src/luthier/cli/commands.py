@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from luthier.cli import files, jobs, keys, label, trials
+from luthier.cli.bench import bench
 from luthier.cli.reach import Key, Url, reach
 from luthier.cli.start import AsJson, Sets, Sinks
 from luthier.cli.start import recipe as _recipe
@@ -274,6 +275,9 @@ def ask(endpoint: str, texts: list[str], scores: bool = False, as_json: AsJson =
     else:
         for text, answer in zip(texts, answers, strict=True):
             _show_answer(text, answer)
+
+
+app.command()(bench)
 
 
 @app.command()
