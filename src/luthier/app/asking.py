@@ -37,8 +37,8 @@ def ask(service: Service, endpoint: str, texts: list[str]) -> list[dict[str, Any
 
 @contextlib.contextmanager
 def server_of(service: Service, endpoint: str) -> Iterator[tuple[str, str, bool]]:
-    """A server that answers for an endpoint of this workspace, its key, and whether it was running already: the one at ``luthier serve``'s
-    own address, if it is this workspace's, else one for as long as the block takes.
+    """A server that answers for an endpoint of this workspace, its key (good for ``ERRAND_S``), and whether it was running already:
+    the one at ``luthier serve``'s own address, if it is this workspace's, else one for as long as the block takes.
     """
     info = service.endpoints.get(endpoint)
     with _key(service, ["infer", "read"]) as key:

@@ -48,7 +48,7 @@ def bench(
     from luthier.store import files
 
     wanted, bodies = objectives(slo or []), _bodies(texts)
-    with _server(endpoint, url, key) as (address, secret):
+    with _server(endpoint, url, key, duration_s) as (address, secret):
         load = Load(endpoint, Connection(address).url, clients, wanted, seed)
         with _Progress(load) as progress:
             measure(load, f"{OWN}/endpoints/{part(endpoint)}/predict", bodies, key=secret, duration_s=duration_s, tell=progress.tell)
@@ -67,15 +67,18 @@ def bench(
 
 
 @contextmanager
-def _server(endpoint: str, url: str, key: str) -> Iterator[tuple[str, str]]:
+def _server(endpoint: str, url: str, key: str, for_s: float) -> Iterator[tuple[str, str]]:
     from luthier.cli import show
 
     if url:
         yield url, key
         return
     from luthier.app.asking import server_of
+    from luthier.app.keys import ERRAND_S
     from luthier.app.service import Service
 
+    if for_s > ERRAND_S - 60:
+        raise InputError(f"--duration-s {for_s:g}: without --url at most {ERRAND_S - 60}", "luthier serve, and bench with --url and --key")
     with server_of(Service(), endpoint) as (address, secret, running):
         show.err.print(f"[dim]{'the server at' if running else 'a server started for this at'} {address}[/dim]")
         yield address, secret
