@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from luthier.api import create_app
 from luthier.app import asking
 from luthier.app.service import Service
 from luthier.core.errors import InputError, JobFailed, UnknownName
@@ -63,3 +67,26 @@ def test_a_server_that_ends_at_once_is_said_with_its_last_words(service: Service
     monkeypatch.setattr(asking.subprocess, "Popen", failing)
     with pytest.raises(JobFailed, match="did not start: it ended with code 1: no such port"):
         asking.ask(service, "support", ["hello"])
+
+
+def test_a_server_of_this_workspace_that_runs_is_asked_and_another_ones_is_not(
+    deployed: Service, filled: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[tuple[str, ...]] = []
+
+    @contextlib.contextmanager
+    def starting(_service: Service, *options: str) -> Iterator[str]:
+        started.append(options)
+        yield "http://127.0.0.1:1"
+
+    monkeypatch.setattr(asking, "started", starting)
+    with filled.listening(create_app(deployed, workers=1)) as address:
+        monkeypatch.setattr(asking, "USUAL", address)
+        with asking.server_of(deployed, "support") as (found, key, running):
+            assert (found, running) == (address, True)
+            assert key.startswith("lt-")
+    with filled.listening(create_app(filled.fill(tmp_path / "other"), workers=1)) as address:
+        monkeypatch.setattr(asking, "USUAL", address)  # it serves an endpoint of that name, too
+        with asking.server_of(deployed, "support") as (found, _key, running):
+            assert (found, running) == ("http://127.0.0.1:1", False)
+    assert started == [("--no-worker",)]

@@ -23,6 +23,8 @@ from luthier.core.errors import JobFailed, LuthierError, from_json
 START_S = 60.0
 ANSWER_S = 30.0
 STOP_S = 20.0
+USUAL = "http://127.0.0.1:8000"
+"""Where ``luthier serve`` listens when nobody says otherwise."""
 
 # The server is on this machine: a proxy that the environment names (http_proxy) cannot reach it.
 _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
@@ -30,26 +32,57 @@ _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 def ask(service: Service, endpoint: str, texts: list[str]) -> list[dict[str, Any]]:
     """The answers, in order; raises ``JobFailed`` when the server does not come up, and the server's own error when it refuses."""
+    with _key(service, ["infer"]) as key, started(service) as address:
+        return _predict(f"{address}/api/v1/endpoints/{endpoint}/predict", texts, key)
+
+
+@contextlib.contextmanager
+def server_of(service: Service, endpoint: str) -> Iterator[tuple[str, str, bool]]:
+    """A server that answers for an endpoint of this workspace, its key (good for ``ERRAND_S``), and whether it was running already:
+    the one at ``luthier serve``'s own address, if it is this workspace's, else one for as long as the block takes.
+    """
+    info = service.endpoints.get(endpoint)
+    with _key(service, ["infer", "read"]) as key:
+        if _export_at(USUAL, endpoint, key) == info.export_id:
+            yield USUAL, key, True
+            return
+        with started(service, "--no-worker") as address:
+            yield address, key, False
+
+
+def _export_at(address: str, endpoint: str, key: str) -> str:
+    """What a server answers the endpoint with; "" when there is none, or it does not know the key (a database of its own)."""
+    call = urllib.request.Request(f"{address}/api/v1/endpoints/{endpoint}", headers={"Authorization": f"Bearer {key}"})
+    try:
+        with _open(call, timeout=2) as answer:
+            return str(json.load(answer)["export"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+@contextlib.contextmanager
+def started(service: Service, *options: str) -> Iterator[str]:
+    """The address of a server over the workspace, started as ``luthier serve`` is; raises ``JobFailed`` if it does not come up."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, "LUTHIER_HOME": str(service.workspace.root)}
-    command = [sys.executable, "-c", "from luthier.cli import main; main()", "serve", "--port", str(port), "--no-first-key"]
+    command = [sys.executable, "-c", "from luthier.cli import main; main()", "serve", "--port", str(port), "--no-first-key", *options]
     # A file and not a pipe: a server that says much would wait for a reader.
-    with tempfile.TemporaryFile() as said, _key(service) as key:
+    with tempfile.TemporaryFile() as said:
         server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said)
         try:
             _wait(server, f"http://127.0.0.1:{port}", said)
-            return _predict(f"http://127.0.0.1:{port}/api/v1/endpoints/{endpoint}/predict", texts, key)
+            yield f"http://127.0.0.1:{port}"
         finally:
             _stop(server)
 
 
 @contextlib.contextmanager
-def _key(service: Service) -> Iterator[str]:
-    """A key that may ask and nothing else, for as long as this takes: another program on this machine may find the port, too."""
+def _key(service: Service, scopes: list[str]) -> Iterator[str]:
+    """A key that may do little, for as long as this takes: another program on this machine may find the port, too."""
     keys = Keys(service.workspace.engine())
-    made, secret = keys.create(service.workspace.name, "luthier run", ["infer"], expires_in_s=ERRAND_S)
+    made, secret = keys.create(service.workspace.name, "luthier run", scopes, expires_in_s=ERRAND_S)
     try:
         yield secret
     finally:

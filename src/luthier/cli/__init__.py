@@ -18,6 +18,6 @@ def main() -> None:
         error_panel(error)
         sys.exit(1)
     except SystemExit as ended:  # typer turns Ctrl-C into exit code 130 without a word
-        if ended.code == 130:
+        if ended.code == 130 and type(ended) is SystemExit:
             print("stopped; start the same command again: it goes on where it was", file=sys.stderr)
         raise

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from luthier.cli import files, jobs, keys, label, trials
+from luthier.cli.bench import bench
+from luthier.cli.predict import predict
 from luthier.cli.reach import Key, Url, reach
 from luthier.cli.start import AsJson, Sets, Sinks
 from luthier.cli.start import recipe as _recipe
@@ -132,15 +134,14 @@ def prepare(
 ) -> None:
     """Check, mask and split files into a dataset."""
     from luthier.cli import show
+    from luthier.cli.start import pairs
 
     # `--map text=body label=topic`: the shell's words after the first look like files, and are not there as files.
     more = [word for word in files if columns and "=" in word and not Path(word).exists()]
     files = [word for word in files if word not in more]
     if not files:
         raise InputError("no file is given", "luthier prepare tickets.csv --map text=body label=topic")
-    # "text=body label=topic" are two pairs; "text=Review Text" is one.
-    pairs = [pair for item in [*(columns or []), *more] for pair in (item.split() if item.count("=") > 1 else [item.strip()])]
-    said = {"map": dict(map(_pair, pairs)), "group": group, "format": read_as, "encoding": encoding, "delimiter": delimiter}
+    said = {"map": pairs([*(columns or []), *more]), "group": group, "format": read_as, "encoding": encoding, "delimiter": delimiter}
     data = {"train": files} | {key: value for key, value in said.items() if value}
     service = _service(as_json=as_json)
     made = service.plan(_settings(sets, name=name or Path(files[0]).stem.replace("made:", ""), task=task, model=model, data=data))
@@ -150,13 +151,6 @@ def prepare(
         show.as_json(preview(made))
         return
     _done(service.prepare(made), as_json)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    task_column, sign, file_column = text.partition("=")
-    if not (sign and task_column and file_column):
-        raise InputError(f"--map {text!r} is not a pair", "write task column=file column, e.g. --map text=body label=topic")
-    return task_column, file_column
 
 
 @app.command()
@@ -287,6 +281,10 @@ def ask(endpoint: str, texts: list[str], scores: bool = False, as_json: AsJson =
     else:
         for text, answer in zip(texts, answers, strict=True):
             _show_answer(text, answer)
+
+
+app.command()(predict)
+app.command()(bench)
 
 
 @app.command()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from luthier.core.errors import InputError
+
 if TYPE_CHECKING:
     from luthier.app.service import Service
 
@@ -40,3 +42,15 @@ def settings(sets: list[str] | None, **given: Any) -> Any:
     from luthier.core.spec import make_spec, override
 
     return make_spec(override({key: value for key, value in given.items() if value}, sets or []))
+
+
+def pairs(items: list[str]) -> dict[str, str]:
+    """What ``--map`` was given: task column -> file column. "text=body label=topic" are two pairs; "text=Review Text" is one."""
+    return dict(_pair(pair) for item in items for pair in (item.split() if item.count("=") > 1 else [item.strip()]))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    task_column, sign, file_column = text.partition("=")
+    if not (sign and task_column and file_column):
+        raise InputError(f"--map {text!r} is not a pair", "write task column=file column, e.g. --map text=body label=topic")
+    return task_column, file_column

@@ -46,7 +46,7 @@ class Connection:
         self.sleep: Callable[[float], None] = time.sleep
         self._headers = {"Accept": "application/json", "User-Agent": "luthier"} | ({"Authorization": f"Bearer {key}"} if key else {})
         # A proxy that the environment names cannot reach this very machine.
-        proxies = [urllib.request.ProxyHandler({})] if _loopback(urlsplit(self.url).hostname or "") else []
+        proxies = [urllib.request.ProxyHandler({})] if loopback(urlsplit(self.url).hostname or "") else []
         self._open = urllib.request.build_opener(_NoRedirect(), *proxies).open
 
     def get(self, path: str, **query: Any) -> Any:
@@ -223,7 +223,8 @@ def _address(url: str) -> str:
     return f"{split.scheme}://{host}" + (f":{port}" if port else "") + quote(path, safe="/%")
 
 
-def _loopback(host: str) -> bool:
+def loopback(host: str) -> bool:
+    """Whether a host is this very machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -37,6 +37,12 @@ class Endpoints:
             answers += self._connection.post(path, {"texts": texts[start : start + MOST], "scores": scores})["answers"]
         return answers
 
+    def ask(self, name: str, body: Any) -> list[Record]:  # type: ignore[valid-type]
+        """The answers to a request as the endpoint's task takes it (``texts``, ``messages`` ...)."""
+        said = self._connection.post(f"{OWN}/endpoints/{part(name)}/predict", body)
+        found: list[Record] = said.get("answers", [said])
+        return found
+
 
 class Feedback:
     """What people said of answers."""
