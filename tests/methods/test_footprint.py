@@ -66,5 +66,5 @@ def test_pieces_and_layers_computed_again_need_less_memory() -> None:
             for some in ({}, {"accumulation": 4}, {"gradient_checkpointing": True})
         )
         assert pieces == pytest.approx(whole / 4)
-        logits, layer = 2 * 30522, 14 * 384 + 3 * 1536
+        logits, layer = 3 * 30522, 14 * 384 + 3 * 1536
         assert again / whole == pytest.approx((logits + 6 * 384 + layer) / (logits + 6 * layer))

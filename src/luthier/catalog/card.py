@@ -152,7 +152,7 @@ def memory_bytes(
     Weights 4 N; gradients 4 T and AdamW's two moments 8 T for T trained parameters (Loshchilov & Hutter, arXiv 1711.05101);
     activations kept for the backward pass: 14 hidden-wide and 3 inner-wide numbers for each token and layer that gradients
     pass through (after Korthikanti et al. 2022, arXiv 2205.05198, section 4, in float32 with dropout; attention scores are
-    not kept); a decoder's logits and their gradient; 300 MB for the libraries. T: ``full`` all; ``lora`` two matrices of the
+    not kept); a decoder's logits, their softmax and its gradient; 300 MB for the libraries. T: ``full`` all; ``lora`` two matrices of the
     rank beside query and value in each layer; ``top`` the upper layers; ``head`` a layer of 100 classes. A method that the
     catalog does not know counts as ``full``, the most. ``tokens_per_batch``: those that are computed at once; ``recomputed`` (gradient
     checkpointing): of each layer its input is kept, and the whole of one layer at a time.
@@ -175,5 +175,5 @@ def memory_bytes(
     activations = FLOAT_BYTES * tokens_per_batch * kept
     if shape.image and method != "head":
         activations += FLOAT_BYTES * 32 * shape.image**2 * 64
-    logits = 2 * FLOAT_BYTES * tokens_per_batch * shape.vocabulary if card.architecture == "decoder" else 0
+    logits = 3 * FLOAT_BYTES * tokens_per_batch * shape.vocabulary if card.architecture == "decoder" else 0
     return round(FLOAT_BYTES * parameters + 3 * FLOAT_BYTES * trained + activations + logits + LIBRARIES_BYTES)

@@ -87,12 +87,12 @@ def _decoder(facts: Mapping[str, Any]) -> bool:
 
 
 def activation_bytes(form: Shape, layers: int, tokens: float, *, recomputed: bool = False) -> float:
-    """Bytes kept for the backward pass: about 14 hidden-wide and 3 inner-wide arrays a layer (counted on BERT with dropout), and the logits
-    of a decoder with their gradient. ``recomputed`` (gradient checkpointing): each layer's input, and the whole of one layer at a time.
+    """Bytes kept for the backward pass: about 14 hidden-wide and 3 inner-wide arrays a layer (counted on BERT with dropout); of a decoder
+    the logits, their softmax and its gradient. ``recomputed`` (gradient checkpointing): each layer's input, and the whole of one layer.
     """
     whole = 14 * form.hidden + 3 * form.inner
     kept = layers * form.hidden + (whole if layers else 0) if recomputed else layers * whole
-    return tokens * BYTES * (kept + (2 * form.words if form.decoder else 0))
+    return tokens * BYTES * (kept + (3 * form.words if form.decoder else 0))
 
 
 def training_bytes(form: Shape, trained: int, layers: int, tokens_per_batch: int, plan: TrainPlan) -> float:
