@@ -33,10 +33,11 @@ check: $(READY)  ## ruff, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check  ## check, then every test
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: check  ## check, then every test but the long walks
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder
 
-bench: $(READY)  ## what we claim, measured: every script of bench/
+bench: $(READY)  ## the long walks, then what we claim, measured: every script of bench/
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m long -n 2 --dist loadfile --no-loadscope-reorder
 	@set -e; for script in bench/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 docs: $(READY)  ## write the generated pages again (docs/recipes.md, docs/models.md)

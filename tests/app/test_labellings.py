@@ -418,6 +418,7 @@ def test_a_trained_model_suggests(desk: Labellings, service: Service, export_fol
     assert exported[0]["predictions"][0]["model_version"] == export.id
 
 
+@pytest.mark.long
 def test_vectors_of_a_real_encoder(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """A base that the operator put below ``models``, by the code that answers /v1/embeddings."""
     monkeypatch.undo()

@@ -19,7 +19,7 @@ LEAST = 25
 
 @pytest.mark.parametrize(
     ("client_environment", "one"),
-    [(one.version, one) for one in ASKED],
+    [pytest.param(one.version, one, marks=pytest.mark.long if number else ()) for number, one in enumerate(ASKED)],
     indirect=["client_environment"],
     ids=[str(one) for one in ASKED],
 )

@@ -126,7 +126,7 @@ def test_what_cannot_be_written_or_opened_is_said(plugin: Any, writer: Any, tmp_
         plugin.convert_model(tmp_path, tmp_path / "out", 32)
 
 
-@pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("bits", [8, pytest.param(4, marks=pytest.mark.long)])
 def test_smaller_weights_write_too(plugin: Any, model: Path, tmp_path: Path, bits: int) -> None:
     (tmp_path / "small").mkdir()
     plugin.convert_model(model, tmp_path / "small", bits)

@@ -13,6 +13,7 @@ from luthier.core.spec import make_spec
 from luthier.testing import made
 
 
+@pytest.mark.long
 def test_from_text_to_a_base_that_can_be_tuned(tmp_path: Path) -> None:
     texts = [{"text": row["text"], "source": row["channel"]} for row in made.rows(120)]
     (tmp_path / "text.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts))

@@ -26,6 +26,7 @@ def _pairs(count: int) -> list[dict[str, object]]:
     ]
 
 
+@pytest.mark.long
 def test_a_model_moves_towards_what_people_prefer(tmp_path: Path) -> None:
     (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in _pairs(120)))
     recipe = {

@@ -90,6 +90,7 @@ def test_its_graph_answers_like_the_model(both: dict[str, Said]) -> None:
     assert export["parity"]["onnx-int8"]["metric"] == "joint_accuracy"
 
 
+@pytest.mark.long
 def test_spans_alone_go_the_whole_way(alone: dict[str, Said]) -> None:
     for verb, said in alone.items():
         assert said.code == 0, (verb, said.err[-3000:])
@@ -100,6 +101,7 @@ def test_spans_alone_go_the_whole_way(alone: dict[str, Said]) -> None:
     assert all(set(part) == {"start", "end", "label", "confidence"} for part in answer["entities"])
 
 
+@pytest.mark.long
 def test_a_model_of_ones_own_masks_the_next_dataset(alone: dict[str, Said], model: Path) -> None:
     """``prepare.ner_model`` by the model's name: the kinds that are no personal data (an item, an order) stay."""
     folder = Path(alone["prepare"].last["path"]).parents[2]

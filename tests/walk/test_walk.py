@@ -12,8 +12,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -159,23 +158,8 @@ def _several_labels(folder: Path, model: Path) -> dict[str, Said]:
 
 
 @pytest.fixture(scope="module")
-def walks(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Iterator[tuple[Future[Walk], Future[dict[str, Said]]]]:
-    """Both walks side by side: each is one thread of processes, and this takes half the time."""
-    with ThreadPoolExecutor() as pool:
-        yield (
-            pool.submit(_one_label, tmp_path_factory.mktemp("walk"), model),
-            pool.submit(_several_labels, tmp_path_factory.mktemp("several"), model),
-        )
-
-
-@pytest.fixture(scope="module")
-def walk(walks: tuple[Future[Walk], Future[dict[str, Said]]]) -> Walk:
-    return walks[0].result()
-
-
-@pytest.fixture(scope="module")
-def several(walks: tuple[Future[Walk], Future[dict[str, Said]]]) -> dict[str, Said]:
-    return walks[1].result()
+def walk(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Walk:
+    return _one_label(tmp_path_factory.mktemp("walk"), model)
 
 
 def test_a_full_disk_is_said_and_what_was_finished_is_kept(walk: Walk) -> None:
@@ -247,8 +231,10 @@ def test_it_is_deployed_asked_judged_and_watched(walk: Walk) -> None:
     assert "0 up, 1 down" in shown.out
 
 
-def test_several_labels_step_by_step(several: dict[str, Said]) -> None:
+@pytest.mark.long
+def test_several_labels_step_by_step(tmp_path: Path, model: Path) -> None:
     """JSON lines with lists of labels, and each verb as a command of its own."""
+    several = _several_labels(tmp_path, model)
     for verb, said in several.items():
         assert said.code == 0, (verb, said.err[-3000:])
     assert [several[verb].last["kind"] for verb in ("prepare", "train", "evaluate", "export")] == [

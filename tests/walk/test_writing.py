@@ -37,6 +37,7 @@ def _walk(tmp_path: Path, task: str, rows: list[dict[str, Any]], evaluate: dict[
     return evaluation, json.loads((Path(evaluation.path) / "evaluation.json").read_text())
 
 
+@pytest.mark.long
 def test_a_chat_learns_to_answer(tmp_path: Path) -> None:
     rows = [{"messages": row["messages"]} for row in made.rows(150)]
     evaluation, found = _walk(tmp_path, "chat", rows, {})
@@ -57,6 +58,7 @@ def test_a_chat_learns_to_answer(tmp_path: Path) -> None:
     assert found["written"][-1]["output"] in page
 
 
+@pytest.mark.long
 def test_summaries_are_judged_beside_extracts_and_in_folds(tmp_path: Path) -> None:
     rows = [{"text": row["text"], "summary": row["summary"]} for row in made.rows(120)]
     _, found = _walk(tmp_path, "summarization", rows, {"folds": 2, "baselines": ["lead-1", "textrank"]})
