@@ -57,8 +57,12 @@ class Captioner(nn.Module):
     depth = 0
     """No layer can be cached by its number."""
 
-    def __init__(self, parts: Parts, how: images.Settings) -> None:
+    def __init__(self, parts: Parts, how: images.Settings, word_dropout: float = 0.0) -> None:
+        """``word_dropout``: share of the words behind which the decoder is blind while it learns (Bowman et al. 2016, arXiv 1511.06349), so
+        that what it says next comes from the picture and not from the words that usually stand together.
+        """
         super().__init__()
+        self.word_dropout = word_dropout
         self.trunk = parts
         self.how = how
         grid = features(parts.vision, torch.zeros(1, 3, *how.size))
@@ -102,6 +106,8 @@ class Captioner(nn.Module):
     def embedded(self, input_ids: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
         """[B,S,hidden]: the picture's vectors, then those of the words behind it."""
         words = self.decoder.get_input_embeddings()(input_ids[:, self.places :])
+        if self.training and self.word_dropout:
+            words = words * (torch.rand(words.shape[:2], device=words.device) >= self.word_dropout)[..., None]
         prefix = self.prefix(pixels)
         return torch.cat([prefix.to(words.dtype), words], dim=1)
 
@@ -245,7 +251,7 @@ def as_config(how: images.Settings) -> dict[str, Any]:
 
 
 def load(folder: Path, *, dropout: float = 0.0, pretrained: bool = True, seed: int = 0) -> Captioner:
-    """The captioner in a folder: a base of two parts (a new mapper between them) or a trained one.
+    """The captioner in a folder: a base of two parts (a new mapper between them) or a trained one. ``dropout``: of words, see ``Captioner``.
 
     ``pretrained=False``: the same shape with random weights that ``seed`` decides. Raises ``UnsafeFile`` for pickles and ``Damaged``.
     """
@@ -258,10 +264,10 @@ def load(folder: Path, *, dropout: float = 0.0, pretrained: bool = True, seed: i
         raise Damaged(f"{folder / 'config.json'}: names no vision model and decoder", "make a captioning base: docs/captions.md")
     torch.manual_seed(seed)
     parts = pretrained and not (folder / WEIGHTS).exists()
-    vision = _part(folder, own, VISION, dropout, weights=parts)
-    decoder = _part(folder, own, DECODER, dropout, weights=parts)
+    vision = _part(folder, own, VISION, weights=parts)
+    decoder = _part(folder, own, DECODER, weights=parts)
     torch.manual_seed(seed)
-    network = Captioner(Parts(vision, decoder), images.settings_in(folder))
+    network = Captioner(Parts(vision, decoder), images.settings_in(folder), dropout)
     if not pretrained:
         settle(vision, network.how, seed)
     elif not parts:
@@ -281,19 +287,20 @@ def _check(folder: Path, network: Captioner, found: Any) -> None:
         raise Damaged(f"{folder / WEIGHTS}: the weights do not fit their configuration, e.g. {sorted(lacking)[0]}", "train the model again")
 
 
-def _part(folder: Path, own: dict[str, Any], name: str, dropout: float, *, weights: bool) -> nn.Module:
+def _part(folder: Path, own: dict[str, Any], name: str, *, weights: bool) -> nn.Module:
+    """One of the two, without dropout of its own."""
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
     kind = AutoModel if name == VISION else AutoModelForCausalLM
     if weights:
-        config = config_in(folder / name, dropout, DROPOUTS)
+        config = config_in(folder / name, 0.0, DROPOUTS)
         return weights_in(folder / name, kind, config, spare="pooler.")
     settings = dict(own[name])
     try:
         config = AutoConfig.for_model(settings.pop("model_type"), **settings)
         for one in DROPOUTS:
             if hasattr(config, one):
-                setattr(config, one, dropout)
+                setattr(config, one, 0.0)
         made: nn.Module = kind.from_config(config, dtype=torch.float32)
     except ImportError as error:
         lacking = str(error).strip().splitlines()[0]
@@ -338,7 +345,7 @@ def compose(vision: Path, decoder: Path, folder: Path) -> Path:
             if path.is_file():
                 shutil.copyfile(path, aside / path.name)
         network = Captioner(
-            Parts(_part(aside, {}, VISION, 0.0, weights=True), _part(aside, {}, DECODER, 0.0, weights=True)), images.settings_in(aside)
+            Parts(_part(aside, {}, VISION, weights=True), _part(aside, {}, DECODER, weights=True)), images.settings_in(aside)
         )
         files.write_json(aside / "config.json", about(network))
     return folder
