@@ -87,6 +87,15 @@ def test_the_loss_mask_counts_with_a_tokenizer(store, tmp_path):
     assert (mask["total_tokens"], mask["trainable_tokens"]) == (50, 10)
 
 
+def test_of_a_pair_the_preferred_answer_is_the_one_that_is_learned(store):
+    said = [[{"role": "assistant", "content": text}] for text in ("right away", "never")]
+    asked = [{"role": "user", "content": "when?"}, {"role": "assistant", "content": "who asks?"}, {"role": "user", "content": "me"}]
+    row = {"input": {"messages": asked}, "preferred_output": said[0], "non_preferred_output": said[1]}
+    mask = store.loss_mask(store.create("t.jsonl", "fine-tune", [json.dumps(row).encode() + b"\n"] * 12).id)
+    assert (mask["kind"], mask["task"], mask["rows"][0]["label"]) == ("preference", "preference", None)
+    assert [message["trained"] for message in mask["rows"][0]["messages"]] == [False, False, False, True, False]
+
+
 def test_a_table_has_no_loss_mask(store):
     info = store.create("r.csv", "fine-tune", [b"text,label\n" + b"x,a\n" * 12])
     with pytest.raises(InputError, match="a table has no messages"):

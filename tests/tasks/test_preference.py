@@ -47,7 +47,9 @@ def test_both_answers_follow_one_prompt_and_earlier_ones_are_only_read() -> None
     item, processor = _item(_example())
     learned = item["input_ids"][item["loss_mask"] == 1]
     assert learned.tolist() == [processor.tokenizer.token_to_id("today"), processor.stops[0]]
-    assert processor.decode(item["rejected_ids"][item["rejected_mask"] == 1]).split() == ["slow", "broken", "slow"]
+    other = item["rejected_ids"][item["rejected_mask"] == 1]
+    assert processor.decode(other[:-1]).split() == ["slow", "broken", "slow"]
+    assert other[-1] == processor.stops[0]
     prompt = int(item["prompt"][0])
     assert np.array_equal(item["input_ids"][:prompt], item["rejected_ids"][:prompt])
     assert np.array_equal(item["labels"] != -100, item["loss_mask"] == 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from luthier.app import jsonl_lines, row_rules
-from luthier.app.deciding import CLASSIFIER, GENERATOR
+from luthier.app.deciding import CLASSIFIER, GENERATOR, PREFERENCE
 from luthier.app.file_checks import HEAD_BYTES, is_jsonl
 from luthier.app.reply_census import ReplyCensus
 from luthier.core.errors import InputError, RowError
@@ -88,7 +88,8 @@ class _Seen:
         factor = size / self.read if estimated else 1.0
         whole = {"total_rows": self.rows, "total_tokens": self.tokens, "trainable_tokens": self.trained[task]}
         sums = {name: round(value * factor) for name, value in whole.items()}
-        return {"kind": self.kind or "", "task": task, "rows": self.shown} | sums | {"estimated": estimated}
+        named = PREFERENCE if self.kind == "preference" else task
+        return {"kind": self.kind or "", "task": named, "rows": self.shown} | sums | {"estimated": estimated}
 
 
 def _no_messages() -> InputError:

@@ -58,7 +58,8 @@ class Preference(Chat):
         message_rules.tools({TOOLS: tools or None})
         inputs = {MESSAGES: [kept(one) for one in asked], **({TOOLS: tools} if tools else {})}
         rest = {key: value for key, value in row.items() if key not in (MESSAGES, BETTER, WORSE, TOOLS)}
-        return _example("", inputs, [kept(one) for one in better], [kept(one) for one in worse], str(place), rest)
+        target = _target([kept(one) for one in better], [kept(one) for one in worse])
+        return _identified(Example("", inputs, target, "", str(place), rest))
 
     def schema(self, targets: Iterable[Any]) -> Schema:
         """Raises ``InputError`` when there is nothing to learn from."""
@@ -174,12 +175,6 @@ def _messages(value: Any, field: str) -> Any:
 
 def _target(better: list[dict[str, Any]], worse: list[dict[str, Any]]) -> dict[str, Any]:
     return {"content": "\n".join(filter(None, map(content_of, better))), PREFERRED: better, REJECTED: worse}
-
-
-def _example(
-    identity: str, inputs: dict[str, Any], better: list[dict[str, Any]], worse: list[dict[str, Any]], source: str, rest: dict[str, Any]
-) -> Example:
-    return _identified(Example(identity, inputs, _target(better, worse), "", source, rest))
 
 
 def _identified(example: Example) -> Example:

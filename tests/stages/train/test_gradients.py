@@ -76,6 +76,7 @@ def test_so_are_those_of_plain_text() -> None:
     [
         ("text-classification", {}, False),
         ("text-classification", {"loss": "focal", "label_smoothing": 0.1}, True),
+        ("text-classification", {"label_smoothing": 0.1}, True),
         ("text-classification", {"method": "contrastive"}, False),  # every pair of the batch counts
         ("text-classification", {"method": "lora"}, False),
         ("token-classification", {}, False),

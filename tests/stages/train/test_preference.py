@@ -63,6 +63,11 @@ def test_it_learns_and_the_reference_is_the_model_before() -> None:
     assert result.curves["epochs"][0]["validation_loss"] < np.log(2)
 
 
+def test_the_margin_can_choose_the_checkpoint() -> None:
+    result = fit(_asked(15, epochs=1, metric="reward_margin"))
+    assert result.best_metric == result.curves["epochs"][0]["reward_margin"] != 0
+
+
 def test_a_batch_of_pairs_in_pieces_has_the_same_gradients() -> None:
     asked = _asked(15)
     asked = replace(asked, train=compared(TASK, prepare_model(asked).eval(), asked.train))

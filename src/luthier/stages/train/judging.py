@@ -11,6 +11,7 @@ from luthier.core.hooks import validation_metric
 from luthier.core.ports import Judged, Task
 from luthier.core.types import Arrays, Example, Schema, Score
 from luthier.stages.inference import HIDDEN, predict
+from luthier.stages.train.reference import compared
 from luthier.stages.train.request import FitRequest
 
 
@@ -18,7 +19,7 @@ def check(request: FitRequest, model: Any, cut: int) -> None:
     """Judges one validation row, so that an unknown ``train.metric`` is said (``SpecError``) before an epoch has been trained."""
     if not request.plan.metric or not request.validation or not request.judged:
         return
-    item = request.validation[0]
+    (item,) = compared(request.task, model, request.validation[:1])
     outputs = predict(request.task, model, [item], cut=cut if HIDDEN in item else 0)
     try:
         judge(request.task, request.judged[:1], outputs, request.schema, request.plan.metric)
