@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +60,8 @@ def client(live: Any) -> OpenAI:
     return found
 
 
-def test_every_line_has_its_answer(client: OpenAI) -> None:
+def test_every_line_has_its_answer(client: OpenAI, live: Any) -> None:
+    hook = live.service.webhooks.create("ends", "https://93.184.216.34/", ["batch.completed"]).id
     rows = [chat(number) for number in range(LINES_A_PART + 6)]
     batch = ended(client, begun(client, rows, metadata={"team": "blue"}))
     assert (batch.status, batch.errors, batch.error_file_id, batch.metadata) == ("completed", None, None, {"team": "blue"})
@@ -77,6 +79,9 @@ def test_every_line_has_its_answer(client: OpenAI) -> None:
     )
     assert client.files.retrieve(str(batch.output_file_id)).purpose == "batch_output"
     assert batch.id in [one.id for one in client.batches.list(limit=100)]
+    told = live.service.webhooks.deliveries(hook)[0]
+    assert [(one.event["type"], one.event["data"]) for one in told] == [("batch.completed", {"id": batch.id})]
+    live.service.webhooks.delete(hook)
 
 
 @pytest.mark.parametrize(
@@ -179,9 +184,10 @@ def _row(live: Any, batch: str) -> dict[str, Any]:
 @contextmanager
 def _held() -> Iterator[None]:
     """No server looks meanwhile."""
+    looked = threading.Event()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("luthier.app.batches.Batches.claim_next", lambda *_given: None)
-        time.sleep(0.2)
+        patch.setattr("luthier.app.batches.Batches.claim_next", lambda *_given: looked.set())
+        assert looked.wait(20)  # it looks for one after the other: what it looked for before is over
         yield
 
 
