@@ -23,6 +23,9 @@ INFER = {
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/embeddings",
+    "/v1/batches",
+    "/v1/batches/{batch}",
+    "/v1/batches/{batch}/cancel",
     "/v1/models",
     "/v1/models/{model:path}",
     "/openai/deployments/{deployment:path}/chat/completions",
@@ -79,10 +82,13 @@ def fill(client: TestClient, service: Service, key: str) -> dict[str, str]:
     post("/api/v1/labellings", json={"name": "their-words", "kind": "spans", "labels": ["city"]})
     row = {"text": "fly to Bonn", "entities": [{"start": 7, "end": 11, "label": "city"}]}
     post("/api/v1/labellings/their-words/rows", json={"rows": [row]})
+    line = b'{"custom_id": "1", "method": "POST", "url": "/v1/completions", "body": {"model": "theirs", "prompt": "a"}}'
+    asked = post("/v1/files", data={"purpose": "batch"}, files={"file": ("asked.jsonl", line)})["id"]
+    batch = post("/v1/batches", json={"input_file_id": asked, "endpoint": "/v1/completions", "completion_window": "24h"})["id"]
     upload = {"filename": "x.jsonl", "purpose": "fine-tune", "bytes": 100, "mime_type": "application/jsonl"}
     named = {"file": file, "job": job, "run": job, "model": model, "webhook": webhook, "delivery": delivery["id"]}
     named |= {"dataset": made["dataset"], "evaluation": made["evaluation"], "artifact": made["model"], "workspace": THEIRS}
-    named |= {"labelling": "their-words"}
+    named |= {"labelling": "their-words", "batch": batch}
     named |= {"deployment": "theirs", "name": "theirs", "endpoint": "theirs", "upload": post("/v1/uploads", json=upload)["id"]}
     return named | {"key": post("/api/v1/keys", json={"name": "one", "scopes": ["read"]})["id"]}
 
@@ -199,6 +205,7 @@ def test_the_ids_of_this_test_are_right(world: World) -> None:
         ("POST", "/v1/chat/completions", {"model": "{deployment}", "messages": [{"role": "user", "content": "a"}]}),
         ("POST", "/v1/completions", {"model": "{model}", "prompt": "a"}),
         ("POST", "/v1/embeddings", {"model": "{model}", "input": "a"}),
+        ("POST", "/v1/batches", {"input_file_id": "{file}", "endpoint": "/v1/completions", "completion_window": "24h"}),
         ("POST", "/api/v1/endpoints/{deployment}/predict", {"inputs": [{"text": "a"}]}),
         ("POST", "/api/v1/artifacts/{artifact}/deploy", {"endpoint": "mine"}),
         ("POST", "/api/v1/plans", {"model": "all-minilm-l6-v2", "data": {"train": ["{file}"]}}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ from luthier.api.measures import Measures
 from luthier.api.requests import Requests
 from luthier.api.tenants import Served, Tenants
 from luthier.app.audit import Audit
+from luthier.app.batches import Batches
 from luthier.core.errors import LuthierError
 from luthier.store.workspace import DEFAULT
 
@@ -51,8 +53,9 @@ def create_app(
     sys.setswitchinterval(0.0005)
 
     @asynccontextmanager
-    async def life(_app: FastAPI) -> AsyncIterator[None]:
-        yield
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        async with _batches(app, service):
+            yield
         await run_in_threadpool(tenants.close)
 
     # The documentation pages would load scripts from the network: the machine-readable description is enough.
@@ -73,6 +76,23 @@ def create_app(
     _add_health(app, tenants, measures, open_metrics=open_metrics)
     check_routes(app, {"/metrics"} if open_metrics else ())
     return app
+
+
+@asynccontextmanager
+async def _batches(app: FastAPI, service: Served) -> AsyncIterator[None]:
+    """Works batches off as long as the block runs; what only serves endpoints has none."""
+    workspace = getattr(service, "workspace", None)
+    if workspace is None:
+        yield
+        return
+    from luthier.api.batching import Batching
+
+    working = asyncio.create_task(Batching(app, Batches(workspace.engine())).run())
+    try:
+        yield
+    finally:
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
 
 
 def _audit(service: Served) -> Audit | None:

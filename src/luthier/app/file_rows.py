@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Engine, and_, delete, exists, func, insert, not_, or_, select, update
 
 from luthier.app.leases import LEASE_S, gone, owner
+from luthier.core.batch import ALIVE
 from luthier.core.errors import UnknownName
-from luthier.store.tables import FILES, PARTS, TUNINGS, UPLOADS, WORKSPACES
+from luthier.store.tables import BATCHES, FILES, PARTS, TUNINGS, UPLOADS, WORKSPACES
 
 ID = re.compile(r"file-[0-9a-f]{24}")
 IN_USE = ("validating_files", "queued", "running", "paused")
@@ -81,7 +82,9 @@ NO_LEASE: dict[str, Any] = {"lease_owner": "", "lease_token": "", "lease_expires
 
 def _unused() -> ColumnElement[bool]:
     needs = or_(TUNINGS.c.training_file == FILES.c.id, TUNINGS.c.validation_file == FILES.c.id)
-    return not_(exists(select(TUNINGS.c.seq).where(needs, TUNINGS.c.workspace == FILES.c.workspace, TUNINGS.c.state.in_(IN_USE))))
+    job = exists(select(TUNINGS.c.seq).where(needs, TUNINGS.c.workspace == FILES.c.workspace, TUNINGS.c.state.in_(IN_USE)))
+    same = (BATCHES.c.input_file == FILES.c.id, BATCHES.c.workspace == FILES.c.workspace, BATCHES.c.state.in_(ALIVE))
+    return and_(not_(job), not_(exists(select(BATCHES.c.seq).where(*same))))
 
 
 _COLUMNS = [column for column in FILES.c if column.name != "seq" and not column.name.startswith("lease_")]
@@ -139,11 +142,14 @@ class FileRows:
         return bool(done.rowcount == 1)
 
     def jobs_using(self, identity: str) -> list[str]:
-        """Ids of unfinished jobs that need the file."""
+        """Ids of unfinished jobs and batches that need the file."""
+        batches = select(BATCHES.c.id).where(
+            BATCHES.c.workspace == self.workspace, BATCHES.c.input_file == identity, BATCHES.c.state.in_(ALIVE)
+        )
         needs = or_(TUNINGS.c.training_file == identity, TUNINGS.c.validation_file == identity)
         query = select(TUNINGS.c.id).where(TUNINGS.c.workspace == self.workspace, needs, TUNINGS.c.state.in_(IN_USE)).limit(3)
         with self.engine.connect() as connection:
-            return list(connection.execute(query).scalars())
+            return [*connection.execute(query).scalars(), *connection.execute(batches.limit(3)).scalars()]
 
     def used_bytes(self) -> int:
         """What the workspace's files and unfinished uploads hold."""

@@ -91,13 +91,16 @@ class Files:
             self.checking.check(Claimed(self.rows.get(identity), leased["lease_token"]))
         return self.rows.get(identity)
 
-    def put(self, identity: str, filename: str, purpose: str, data: bytes) -> FileInfo:
+    def put(
+        self, identity: str, filename: str, purpose: str, data: bytes | Iterable[bytes], expires_after: Mapping[str, Any] | None = None
+    ) -> FileInfo:
         """A file that the service itself makes, under an id that follows from what it is: made again, it is the same file."""
         with contextlib.suppress(UnknownName):
             return self.get(identity)
         with self.blobs.incoming() as coming:
-            coming.write(data)
-            return self.keep(coming, filename, purpose, identity=identity)
+            for chunk in [data] if isinstance(data, bytes) else data:
+                coming.write(chunk)
+            return self.keep(coming, filename, purpose, expires_after, identity=identity)
 
     def _quota(self) -> tuple[int, int]:
         """The most bytes that the workspace may hold (0: any number), and what it holds."""

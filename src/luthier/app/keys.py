@@ -4,7 +4,7 @@ What each scope allows:
 
 - ``read``: look at everything of the workspace (files and what is in them, jobs, models, deployments, reports, monitors); change nothing,
   ask nothing.
-- ``infer``: ask (chat, completions, embeddings, predict), judge answers, and list models; nothing else can be looked at.
+- ``infer``: ask (chat, completions, embeddings, predict, batches), judge answers, and list models; nothing else can be looked at.
 - ``train``: everything that ``read`` allows; upload and delete files; create, cancel, pause, resume and delete jobs; delete tuned models.
 - ``deploy``: everything that ``read`` allows; make deployments answer with a model, change and remove them.
 - ``admin``: all of these; keys, webhooks and the audit log of its workspace. An admin key of the workspace ``default`` also makes and

@@ -39,6 +39,7 @@ from luthier.store.tables import RUNS
 from luthier.store.workspace import DEFAULT, Workspace
 
 if TYPE_CHECKING:
+    from luthier.app.batches import Batches
     from luthier.app.deployments import Deployments
     from luthier.app.files import Files
     from luthier.app.fine_tuning import FineTuning
@@ -109,6 +110,13 @@ class Service:
         from luthier.app.fine_tuning import FineTuning
 
         return FineTuning(self)
+
+    @cached_property
+    def batches(self) -> Batches:
+        """Files of requests that are answered when there is room."""
+        from luthier.app.batches import Batches
+
+        return Batches(self.workspace.engine(), self.workspace.name)
 
     @cached_property
     def labellings(self) -> Labellings:

@@ -18,14 +18,17 @@ from luthier.core.errors import Conflict, InputError, QuotaExceeded, UnknownName
 from luthier.store.tables import DELIVERIES, WEBHOOKS, WORKSPACES
 from luthier.store.workspace import Workspace
 
-SENT = ("fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled")
+SENT = (
+    "fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled",
+    "batch.cancelled", "batch.completed", "batch.expired", "batch.failed",
+)  # fmt: skip
 """The types of events that this server sends."""
 
 KNOWN = (
     *SENT,
     "agent.environment.expired", "agent.environment.failed", "agent.environment.ready", "agent.environment.suspended",
     "agent.session.action_required", "agent.session.created", "agent.session.failed", "agent.session.idle", "agent.session.in_progress",
-    "batch.cancelled", "batch.completed", "batch.expired", "batch.failed", "eval.run.canceled", "eval.run.failed", "eval.run.succeeded",
+    "eval.run.canceled", "eval.run.failed", "eval.run.succeeded",
     "realtime.call.incoming", "response.cancelled", "response.completed", "response.failed", "response.incomplete",
     "safety.alert.created", "video.completed", "video.failed",
 )  # fmt: skip

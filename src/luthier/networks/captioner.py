@@ -251,7 +251,7 @@ def as_config(how: images.Settings) -> dict[str, Any]:
 
 
 def load(folder: Path, *, dropout: float = 0.0, pretrained: bool = True, seed: int = 0) -> Captioner:
-    """The captioner in a folder: a base of two parts (a new mapper between them) or a trained one. ``dropout``: of words, see ``Captioner``.
+    """The captioner in a folder: a base of two parts (a new mapper between them) or a trained one. ``dropout``: of words.
 
     ``pretrained=False``: the same shape with random weights that ``seed`` decides. Raises ``UnsafeFile`` for pickles and ``Damaged``.
     """

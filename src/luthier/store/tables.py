@@ -16,6 +16,11 @@ def _text(name: str, default: str | None = "", *, unique: bool | None = None) ->
     return Column(name, String, nullable=False, default=default)
 
 
+def _texts(*names: str) -> list[Column[Any]]:
+    """Several that must be given."""
+    return [_text(name, None) for name in names]
+
+
 def _later(name: str, kind: Any = String, default: Any = "") -> Column[Any]:
     """A column that came with an upgrade: rows of before it have a value too."""
     return Column(name, kind, nullable=False, default=default, server_default={String: "", Integer: "0"}.get(kind, "{}"))
@@ -65,9 +70,7 @@ JOBS = Table(
     METADATA,
     Column("workspace", String, primary_key=True, default="default"),
     Column("id", String, primary_key=True),
-    _text("run", None),
-    _text("stage", None),
-    _text("state", None),
+    *_texts("run", "stage", "state"),
     _text("artifact"),
     _data("error"),
     *_lease(),
@@ -79,10 +82,7 @@ ENDPOINTS = Table(
     METADATA,
     Column("workspace", String, primary_key=True, default="default"),
     Column("name", String, primary_key=True),
-    _text("task", None),
-    _text("export", None),
-    _text("evaluation", None),
-    _text("model", None),
+    *_texts("task", "export", "evaluation", "model"),
     Column("deployed_at", Float, nullable=False),
 )
 
@@ -125,9 +125,7 @@ FILES = Table(
     METADATA,
     Column("seq", Integer, primary_key=True, autoincrement=True),
     _text("id", None, unique=True),
-    _text("workspace", None),
-    _text("filename", None),
-    _text("purpose", None),
+    *_texts("workspace", "filename", "purpose"),
     _count("size_bytes"),
     _text("sha256"),
     _text("blob"),
@@ -148,9 +146,7 @@ UPLOADS = Table(
     "uploads",
     METADATA,
     Column("id", String, primary_key=True),
-    _text("workspace", None),
-    _text("filename", None),
-    _text("purpose", None),
+    *_texts("workspace", "filename", "purpose"),
     _text("mime_type"),
     _count("size_bytes"),
     _text("state", None),
@@ -246,9 +242,7 @@ CHECKPOINTS = Table(
     METADATA,
     Column("seq", Integer, primary_key=True, autoincrement=True),
     _text("id", None, unique=True),
-    _text("workspace", None),
-    _text("job", None),
-    _text("name", None),
+    *_texts("workspace", "job", "name"),
     _text("artifact"),
     _count("step"),
     _data("metrics"),
@@ -312,8 +306,7 @@ DELIVERIES = Table(
     "deliveries",
     METADATA,
     Column("id", String, primary_key=True),
-    _text("workspace", None),
-    _text("webhook", None),
+    *_texts("workspace", "webhook"),
     _data("event"),
     _text("state", None),
     Column("attempts", Integer, nullable=False, default=0),
@@ -340,6 +333,30 @@ AUDIT = Table(
     sqlite_autoincrement=True,
 )
 
+BATCHES = Table(
+    "batches",
+    METADATA,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    _text("id", None, unique=True),
+    *_texts("workspace", "state", "endpoint", "input_file"),
+    _data("request"),
+    _text("fingerprint"),
+    _data("errors", list),
+    _data("counts"),
+    _text("output_file"),
+    _text("error_file"),
+    _data("times"),
+    _time("created_at"),
+    _time("expires_at"),
+    *_lease(),
+    Index("batches_by_workspace", "workspace", "seq"),
+    Index("batches_by_state", "state", "seq"),
+    Index("batches_by_file", "input_file"),
+    Index("batches_by_fingerprint", "workspace", "fingerprint"),
+    sqlite_autoincrement=True,
+)
+"""Files of requests. ``times``: when it came into each state (``completed_at`` ...); ``counts``: requests in all, answered, refused."""
+
 LABELLINGS = Table(
     "labellings",
     METADATA,
@@ -359,10 +376,7 @@ LABELLING_ROWS = Table(
     "labelling_rows",
     METADATA,
     Column("seq", Integer, primary_key=True, autoincrement=True),
-    _text("workspace", None),
-    _text("labelling", None),
-    _text("id", None),
-    _text("text", None),
+    *_texts("workspace", "labelling", "id", "text"),
     _data("columns"),
     _text("source"),
     Index("labelling_rows_by_id", "workspace", "labelling", "id", unique=True),
@@ -374,10 +388,7 @@ LABELS = Table(
     "labels",
     METADATA,
     Column("seq", Integer, primary_key=True, autoincrement=True),
-    _text("workspace", None),
-    _text("labelling", None),
-    _text("row", None),
-    _text("author", None),
+    *_texts("workspace", "labelling", "row", "author"),
     _time("at"),
     _text("verb", None),
     _data("value"),
