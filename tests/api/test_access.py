@@ -82,7 +82,7 @@ def fill(client: TestClient, service: Service, key: str) -> dict[str, str]:
     upload = {"filename": "x.jsonl", "purpose": "fine-tune", "bytes": 100, "mime_type": "application/jsonl"}
     named = {"file": file, "job": job, "run": job, "model": model, "webhook": webhook, "delivery": delivery["id"]}
     named |= {"dataset": made["dataset"], "evaluation": made["evaluation"], "artifact": made["model"], "workspace": THEIRS}
-    named |= {"labelling": "their-words"}
+    named |= {"labelling": "their-words", "version": "v1"}
     named |= {"deployment": "theirs", "name": "theirs", "endpoint": "theirs", "upload": post("/v1/uploads", json=upload)["id"]}
     return named | {"key": post("/api/v1/keys", json={"name": "one", "scopes": ["read"]})["id"]}
 

@@ -124,7 +124,7 @@ class Rollouts:
 
     # -- moves, within a transaction ------------------------------------------------------------------------------
 
-    def step(self, versions: Versions, row: Any, step: int, old: str, findings: Findings, reason: str = "") -> None:
+    def step(self, versions: Versions, row: Any, step: int, old: str, reason: str, findings: Findings) -> None:
         """The candidate gets the share of a step."""
         share = row["plan"]["canary"][step]
         candidate, against = version_name(row["candidate"]), version_name(row["against"])
@@ -163,6 +163,7 @@ class Rollouts:
         return RolloutMoved.model_validate(said | pair | {"findings": findings})
 
     def write(self, connection: Connection, events: Sequence[Event]) -> None:
+        """Journals what the transaction does."""
         connection.execute(insert(EVENTS), self.service.journal.rows(events))
 
     # -- what people decide ---------------------------------------------------------------------------------------
