@@ -110,14 +110,14 @@ class Rollouts:
                 "model", f"does {what.task}, and {endpoint!r} does {before.what.task}", "deploy it whole, or under another name"
             )
 
-    def _begin(self, versions: Versions, new: Version, before: Version, wish: RolloutPlan, steps: list[int]) -> None:
+    def _begin(self, versions: Versions, new: Version, before: Version, wish: RolloutPlan, steps: Sequence[int]) -> None:
         now = self.clock()
-        plan = {**wish.model_dump(mode="json", include=set(RolloutPlan.model_fields)), "canary": steps}
-        row = {"id": f"rollout-{secrets.token_hex(6)}", "workspace": self.workspace, "endpoint": versions.endpoint}
+        plan = {**wish.model_dump(mode="json", include=set(RolloutPlan.model_fields)), "canary": [*steps]}
+        row: dict[str, Any] = {"id": f"rollout-{secrets.token_hex(6)}", "workspace": self.workspace, "endpoint": versions.endpoint}
         row |= {"candidate": number_of(new.name), "against": number_of(before.name), "state": "running", "plan": plan}
         row |= {"step": 0, "step_at": now, "looks": 0, "next_look": wish.least_answers, "created_at": now}
         versions.connection.execute(insert(ROLLOUTS).values(**row))
-        if steps == [100]:
+        if steps[0] == 100:
             self.end(versions, row, "promoted", "the only step has all traffic", [])
             return
         self.step(versions, row, 0, "", "", [])
