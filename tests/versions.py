@@ -20,10 +20,11 @@ def export(service: Service, label: str, *, accuracy: float = 0.9, **more: Any) 
     plan = Plan(name=f"says-{label}", task="text-classification", model="all-minilm-l6-v2")
     plan.evaluate.bars = {"accuracy": 0.5}
     work, made = service.workspace.work, []
-    schema = {"labels": [label, *(name for name in LABELS if name != label)], "max_tokens": 64, "multi_label": False}
+    labels = [label, *(name for name in LABELS if name != label)]
+    schema = {"labels": labels, "max_tokens": 64, "multi_label": False}
     facts = {"task": plan.task, "runtime": "dummy", "graph": "model"}
     scores = {"scores": {"accuracy": {"value": accuracy}}, "primary_metric": "accuracy"}
-    graph = {"logits": len(LABELS), "embedding": 4}
+    graph = {"logits": len(labels), "embedding": 4}
     contents: dict[str, dict[str, Any]] = {
         "dataset": {"rows": {"said": label}},
         "model": {"facts": {"says": label}},
