@@ -75,7 +75,8 @@ def test_what_is_deployed_becomes_the_first_version(old: Engine) -> None:
         migrate(old)
         with old.connect() as connection:
             (row,) = connection.execute(select(VERSIONS)).all()
-        assert (row.endpoint, row.number, row.export, row.state, row.traffic, row.created_at) == ("support", 1, "export-1", "open", 100, 7.0)
+        said = (row.endpoint, row.number, row.export, row.state, row.traffic, row.created_at)
+        assert said == ("support", 1, "export-1", "open", 100, 7.0)
 
 
 def test_an_upgrade_that_was_killed_goes_on(old: Engine) -> None:
