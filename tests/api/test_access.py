@@ -40,8 +40,8 @@ LOOKS = ("/events", "/checkpoints")
 UNMADE = ("/report", "/monitors/{endpoint}", "/endpoints/{name}", "/doubts")
 """What the dummy executor's artifacts do not have, nor a labelling of spans."""
 
-NO_RESOURCE = {"subscription": "s", "group": "g", "account": "a"}
-"""Parts of Azure's addresses that mean nothing here."""
+NO_RESOURCE = {"subscription": "s", "group": "g", "account": "a", "version": "v1"}
+"""Parts of addresses that are nobody's: Azure's, which mean nothing here, and the names of versions, which every endpoint has."""
 
 
 class World(NamedTuple):
@@ -82,7 +82,7 @@ def fill(client: TestClient, service: Service, key: str) -> dict[str, str]:
     upload = {"filename": "x.jsonl", "purpose": "fine-tune", "bytes": 100, "mime_type": "application/jsonl"}
     named = {"file": file, "job": job, "run": job, "model": model, "webhook": webhook, "delivery": delivery["id"]}
     named |= {"dataset": made["dataset"], "evaluation": made["evaluation"], "artifact": made["model"], "workspace": THEIRS}
-    named |= {"labelling": "their-words", "version": "v1"}
+    named |= {"labelling": "their-words"}
     named |= {"deployment": "theirs", "name": "theirs", "endpoint": "theirs", "upload": post("/v1/uploads", json=upload)["id"]}
     return named | {"key": post("/api/v1/keys", json={"name": "one", "scopes": ["read"]})["id"]}
 
