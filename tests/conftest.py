@@ -47,7 +47,7 @@ def _beside(name: str) -> ModuleType:
 
 postgres, postgres_url = _beside("postgres").postgres, _beside("postgres").postgres_url
 receiver = _beside("receiver").receiver
-for shared in ("chats", "older", "worded"):  # for tests that import from them
+for shared in ("chats", "older", "versions", "worded"):  # for tests that import from them
     _beside(shared)
 
 

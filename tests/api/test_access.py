@@ -43,8 +43,8 @@ LOOKS = ("/events", "/checkpoints")
 UNMADE = ("/report", "/monitors/{endpoint}", "/endpoints/{name}", "/doubts")
 """What the dummy executor's artifacts do not have, nor a labelling of spans."""
 
-NO_RESOURCE = {"subscription": "s", "group": "g", "account": "a"}
-"""Parts of Azure's addresses that mean nothing here."""
+NO_RESOURCE = {"subscription": "s", "group": "g", "account": "a", "version": "v1"}
+"""Parts of addresses that are nobody's: Azure's, which mean nothing here, and the names of versions, which every endpoint has."""
 
 
 class World(NamedTuple):

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from luthier.core.errors import InputError, SpecError
-from luthier.core.plan import Plan
+from luthier.core.plan import DeployPlan, Plan
 from luthier.core.spec import SECTIONS, Spec, make_spec, override, read_spec
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -52,7 +52,7 @@ def test_a_typing_error_is_answered_with_what_was_meant(data: dict[str, Any], pa
 def test_an_unknown_section_or_field_without_a_near_name_lists_the_known_ones() -> None:
     assert refused({"zzzz": {}}).hint == "known fields: " + ", ".join(Spec.model_fields)
     hint = refused({"deploy": {"zzzz": 1}}).hint
-    assert hint == "known fields: endpoint, force"
+    assert hint == "known fields: " + ", ".join(DeployPlan.model_fields)
 
 
 @pytest.mark.parametrize(

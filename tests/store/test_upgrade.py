@@ -13,6 +13,7 @@ from sqlalchemy import Engine, create_engine, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from luthier.store.database import NEWEST, migrate, revision
+from luthier.store.rollout_tables import VERSIONS
 from luthier.store.tables import DEPLOYMENTS, METADATA, TUNINGS
 from older import upgrade_to
 
@@ -35,6 +36,8 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
         connection.execute(query, [rest | {"id": name, "idempotency": mark, "priority": rank} for name, mark, rank in rows])
         deployment = "INSERT INTO deployments VALUES ('default', 'support', 'ft:m', 'succeeded', '{}', '{}', '{}', 1.0, '', '', 0.0)"
         connection.execute(text(deployment))
+        endpoint = "INSERT INTO endpoints (workspace, name, task, export, evaluation, model, deployed_at)"
+        connection.execute(text(endpoint + " VALUES ('default', 'support', 't', 'export-1', 'v', 'm', 7.0)"))
     yield engine
     engine.dispose()
 
@@ -59,6 +62,21 @@ def test_jobs_are_kept_and_what_was_not_unique_is_the_fingerprint_now(old: Engin
     assert _rows(old)[-1] == ("f", "", "", -4, "")
     with pytest.raises(IntegrityError), old.begin() as connection:
         connection.execute(insert(TUNINGS), job | {"id": "g", "idempotency": "key"})
+
+
+def test_what_is_deployed_becomes_the_first_version(old: Engine) -> None:
+    """Also after a kill between the table and its rows; and only once."""
+    migrate(old)
+    for kill in ("", "DELETE FROM endpoint_versions"):
+        with old.begin() as connection:
+            if kill:
+                connection.execute(text(kill))
+            connection.execute(text("UPDATE alembic_version SET version_num = '0004'"))
+        migrate(old)
+        with old.connect() as connection:
+            (row,) = connection.execute(select(VERSIONS)).all()
+        said = (row.endpoint, row.number, row.export, row.state, row.traffic, row.created_at)
+        assert said == ("support", 1, "export-1", "open", 100, 7.0)
 
 
 def test_an_upgrade_that_was_killed_goes_on(old: Engine) -> None:

@@ -61,10 +61,11 @@ class Deployments:
         """Asks that ``name`` answers with a model; what is exported already answers at once, the rest when a worker has made it.
 
         ``force`` overrules a missed bar of the gate. A deployment of that name is replaced; its model answers until the new one does.
-        Raises ``InputError`` for a name or model that cannot be deployed, ``UnknownName``.
+        Raises ``InputError`` for a name or model that cannot be deployed, ``UnknownName``, ``Conflict`` while a rollout runs.
         """
         check_name(name)
         meant = self._deployable(model)
+        self.service.rollouts.refuse_running(name)
         values = {
             "model": model,
             "state": "accepted",
@@ -154,8 +155,9 @@ class Deployments:
             return False
 
     def delete(self, name: str) -> None:
-        """Takes the deployment and its endpoint away; raises ``UnknownName``."""
+        """Takes the deployment and its endpoint away; raises ``UnknownName``, and ``Conflict`` while a rollout runs."""
         self.get(name)
+        self.service.rollouts.refuse_running(name)
         with self.engine.begin() as connection:
             connection.execute(delete(DEPLOYMENTS).where(self._is(name)))
         self._take_endpoint(name)

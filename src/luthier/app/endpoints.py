@@ -1,15 +1,18 @@
-"""Which endpoint answers with which export: the only writer of the endpoints table."""
+"""Which endpoint answers with which export, and by which versions: the only writer of their tables."""
 
 from __future__ import annotations
 
+import contextlib
 import re
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Engine, and_, delete, insert, select
+from sqlalchemy import ColumnElement, Engine, and_, delete, select
 
+from luthier.app.versions import Version, Versions, What, open_versions
 from luthier.core.errors import InputError, UnknownName
+from luthier.store.database import alone
 from luthier.store.tables import ENDPOINTS
 from luthier.store.workspace import Workspace
 
@@ -33,6 +36,8 @@ class EndpointInfo:
     model_id: str
     folder: Path
     deployed_at: float
+    versions: tuple[Version, ...] = ()
+    """Those that are open, the oldest first."""
 
 
 class Endpoints:
@@ -51,8 +56,21 @@ class Endpoints:
             rows = connection.execute(
                 select(ENDPOINTS).where(ENDPOINTS.c.workspace == self.workspace.name).order_by(ENDPOINTS.c.name)
             ).all()
-        root = self.workspace.artifacts.root
-        return [EndpointInfo(row.name, row.task, row.export, row.evaluation, row.model, root / row.export, row.deployed_at) for row in rows]
+            root = self.workspace.artifacts.root
+            versions = open_versions(connection, self.workspace.name, root)
+        return [
+            EndpointInfo(
+                row.name,
+                row.task,
+                row.export,
+                row.evaluation,
+                row.model,
+                root / row.export,
+                row.deployed_at,
+                tuple(versions.get(row.name, ())),
+            )
+            for row in rows
+        ]
 
     def get(self, name: str) -> EndpointInfo:
         """The endpoint of that name; raises ``UnknownName``."""
@@ -62,24 +80,25 @@ class Endpoints:
         return found[name]
 
     def put(self, name: str, *, task: str, export: str, evaluation: str, model: str) -> EndpointInfo:
-        """Makes the endpoint answer with another export, in one transaction."""
+        """Makes the endpoint answer with another export, in one transaction; raises ``Conflict`` while a rollout runs."""
         check_name(name)
-        row = {
-            "workspace": self.workspace.name,
-            "name": name,
-            "task": task,
-            "export": export,
-            "evaluation": evaluation,
-            "model": model,
-            "deployed_at": time.time(),
-        }
-        with self.engine.begin() as connection:
-            connection.execute(delete(ENDPOINTS).where(self._is(name)))
-            connection.execute(insert(ENDPOINTS), [row])
+        with self.changing(name) as versions:
+            versions.refuse_rollout()
+            new = versions.open(What(task, export, evaluation, model))
+            versions.share({new.name: 100}, retire=True)
         return self.get(name)
 
-    def remove(self, name: str) -> None:
-        """Takes the endpoint away; raises ``UnknownName``."""
-        self.get(name)
+    @contextlib.contextmanager
+    def changing(self, name: str) -> Iterator[Versions]:
+        """The versions of an endpoint, to be read and changed in one transaction by nobody else meanwhile."""
         with self.engine.begin() as connection:
-            connection.execute(delete(ENDPOINTS).where(self._is(name)))
+            alone(connection, f"endpoint {self.workspace.name} {name}")
+            yield Versions(connection, self.workspace.name, name, self.workspace.artifacts.root)
+
+    def remove(self, name: str) -> None:
+        """Takes the endpoint away, with its versions; raises ``UnknownName``, and ``Conflict`` while a rollout runs."""
+        self.get(name)
+        with self.changing(name) as versions:
+            versions.refuse_rollout()
+            versions.remove_all()
+            versions.connection.execute(delete(ENDPOINTS).where(self._is(name)))

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, and_, insert, select, update
 
-from luthier.app.endpoints import EndpointInfo, Endpoints, check_name
+from luthier.app.admitting import admitted
+from luthier.app.endpoints import EndpointInfo, Endpoints
 from luthier.app.leases import Leases
 from luthier.app.planning import make_plan
 from luthier.app.runs import Runner, run_id
@@ -24,7 +25,6 @@ from luthier.core.events import (
     EndpointDeployed,
     EndpointRemoved,
     Event,
-    GateDecided,
     RunFinished,
     RunStarted,
     StageProgressed,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from luthier.app.fine_tuning import FineTuning
     from luthier.app.labellings import Labellings
     from luthier.app.models import Models
+    from luthier.app.rollouts import Rollouts
     from luthier.app.uploads import Uploads
     from luthier.app.webhooks import Webhooks
     from luthier.stages.watch.summary import WatchSummary
@@ -140,6 +141,13 @@ class Service:
         return Deployments(self)
 
     @cached_property
+    def rollouts(self) -> Rollouts:
+        """How endpoints go from one version to another."""
+        from luthier.app.rollouts import Rollouts
+
+        return Rollouts(self)
+
+    @cached_property
     def webhooks(self) -> Webhooks:
         """Who is told when a job ends."""
         from luthier.app.webhooks import Webhooks
@@ -186,7 +194,11 @@ class Service:
             export = self.export(plan, evaluation, run) if exported(registry.get("tasks", plan.task)) else None
             result = RunResult(run, dataset, model, evaluation, export, report=str(Path(evaluation.path) / "report.html"))
             if plan.deploy.endpoint and export:
-                result.endpoint = self.deploy(export, plan.deploy.endpoint, force=plan.deploy.force)
+                if plan.deploy.canary or plan.deploy.mirror:
+                    self.rollouts.start(export, plan.deploy.endpoint, plan.deploy, force=plan.deploy.force)
+                else:
+                    self.deploy(export, plan.deploy.endpoint, force=plan.deploy.force)
+                result.endpoint = self.endpoints.get(plan.deploy.endpoint)
             result.seconds = time.time() - start
         return result
 
@@ -334,34 +346,10 @@ class Service:
 
         ``force`` overrules a missed bar (never a missing evaluation) and is journaled.
         """
-        check_name(endpoint)
-        artifacts = self.workspace.artifacts
-        artifacts.check(export.id)
-        lineage = {a.kind: a for a in list(artifacts.lineage(export.id))[::-1]}
-        if "evaluation" not in lineage:
-            raise GateRefused(f"{export.id} has no evaluation", "a model without an evaluation cannot be deployed")
-        plan = Plan(**artifacts.manifest(lineage["evaluation"].id)["plan"])
-        passed, reasons = self._gate(lineage["evaluation"], plan, endpoint, lineage["model"])
-        self.emit(GateDecided(gate=f"deploy {endpoint}", passed=passed, reasons=reasons))
-        if not passed and not force:
-            raise GateRefused(
-                f"{lineage['model'].id} is not deployed to {endpoint!r}: " + "; ".join(reasons),
-                "improve the model, lower the bar in the recipe (evaluate.bars), or deploy with force",
-            )
-        info = self.endpoints.put(
-            endpoint, task=plan.task, export=export.id, evaluation=lineage["evaluation"].id, model=lineage["model"].id
-        )
+        what, passed = admitted(self, export, endpoint, force=force)
+        info = self.endpoints.put(endpoint, **what._asdict())
         self.emit(EndpointDeployed(endpoint=endpoint, export=export.id, model=info.model_id, forced=not passed))
         return info
-
-    def _gate(self, evaluation: Artifact, plan: Plan, endpoint: str, model: Artifact) -> tuple[bool, list[str]]:
-        from luthier.stages.evaluate import gate
-
-        current = None
-        for info in self.endpoints.list():
-            if info.name == endpoint and info.model_id != model.id:
-                current = self.evaluation(self.artifact(info.evaluation_id))
-        return gate.decide(self.evaluation(evaluation), plan.evaluate, current)
 
     def undeploy(self, endpoint: str) -> None:
         """Takes an endpoint away."""

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from luthier.app import workers
 from luthier.app.capacity import Capacity
 from luthier.app.deploying import Deploying
+from luthier.app.rolling import Rolling
 from luthier.app.service import Service
 from luthier.app.tuning_work import Work
 from luthier.app.tunings import Tunings
@@ -46,6 +47,7 @@ class Worker:
         self._later: dict[str, float] = {}
         self._lock = threading.Lock()
         self._services: dict[str, Service] = {self.service.workspace.name: self.service}
+        self.rolling = Rolling(self.tunings.engine, self._of)
 
     def run(self, *, idle_end: bool = False) -> None:
         """Works until ``stop`` is called; then ends its jobs in good order (they go back to the queue)."""
@@ -70,6 +72,7 @@ class Worker:
 
     def _duties(self) -> list[tuple[Callable[[], Any], float]]:
         often = [(self._beat, LOOK_S), (self._check, 0.5), (self._admit, 0.5), (self._deliver, 1.0), (self.deploying.look, 1.0)]
+        often.append((self.rolling.look, 1.0))
         return [*often, (self._tell, CHORES_S), (self._chores, CHORES_S)]
 
     def _repeat(self, what: Callable[[], Any], every_s: float) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from luthier.cli import files, jobs, keys, label, trials
+from luthier.cli import files, jobs, keys, label, rollout, trials
 from luthier.cli.bench import bench
 from luthier.cli.predict import predict
 from luthier.cli.reach import Key, Url, reach
@@ -33,6 +33,7 @@ app = typer.Typer(
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(files.app, name="files")
 app.add_typer(label.app, name="label")
+app.add_typer(rollout.app, name="rollout")
 app.add_typer(keys.app, name="keys")
 app.add_typer(keys.workspaces, name="workspaces")
 
@@ -198,20 +199,7 @@ def export(model: str, sets: Sets = None, sinks: Sinks = None, as_json: AsJson =
     _done(service.export(_planned(service, _settings(sets), judged), judged), as_json)
 
 
-@app.command()
-def deploy(
-    model: str,
-    endpoint: Annotated[str, typer.Option("--endpoint", "-e")],
-    force: bool = False,
-    as_json: AsJson = False,
-    url: Url = "",
-    key: Key = "",
-) -> None:
-    """Make an endpoint answer with an export (or with the newest export of a model, or a tuned model), if the gate passes."""
-    from luthier.cli import show
-
-    made = reach(url, key).deploy(model, endpoint, force=force)
-    show.as_json(made, line=True) if as_json else show.out.print(f"{made['endpoint']} answers with {made['export'] or model}")
+app.command()(rollout.deploy)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from luthier.store import files
 
 if TYPE_CHECKING:
     from luthier.app.fine_tuning import FineTuning
+    from luthier.app.rollouts import Rollouts
     from luthier.cli.here_labellings import HereLabellings
     from luthier.stages.watch.summary import WatchSummary
 
@@ -84,6 +85,19 @@ class Here:
             raise unknown from None
         deployments.work(endpoint)
         return deployed(deployments.get(endpoint))
+
+    @property
+    def rollouts(self) -> Rollouts:
+        """Versions of endpoints; a server or a worker decides on canaries."""
+        return self.service.rollouts
+
+    def roll_out(self, model: str, endpoint: str, wish: Record, *, force: bool) -> Record:
+        """A new version beside the present one."""
+        from luthier.core.plan import RolloutPlan
+        from luthier.core.spec import make_spec
+
+        plan = RolloutPlan(**make_spec({"name": "rollout", "deploy": wish}).deploy)
+        return self.service.rollouts.start(self.service.rollouts.export_of(model), endpoint, plan, force=force)
 
     def undeploy(self, endpoint: str) -> None:
         """Takes an endpoint away, and what was asked about it over HTTP."""

@@ -121,6 +121,31 @@ class Labellings(Protocol):
         """Removes it."""
 
 
+class Rollouts(Protocol):
+    """Versions of endpoints and how traffic goes from one to another; each gives the endpoint as it is then."""
+
+    def get(self, endpoint: str) -> Record:
+        """Versions, traffic and the newest rollout."""
+
+    def list(self) -> Any:
+        """The same of every endpoint."""
+
+    def promote(self, endpoint: str) -> Record:
+        """All traffic to the candidate."""
+
+    def abort(self, endpoint: str) -> Record:
+        """All traffic back."""
+
+    def back(self, endpoint: str) -> Record:
+        """The version before the present one answers again."""
+
+    def traffic(self, endpoint: str, table: dict[str, int]) -> Record:
+        """Shares by hand."""
+
+    def remove(self, endpoint: str, version: str) -> Record:
+        """Forgets a version."""
+
+
 class Reach(Protocol):
     """What commands ask for. Rows are what ``--json`` prints; both sides give the same."""
 
@@ -135,6 +160,13 @@ class Reach(Protocol):
     @property
     def labellings(self) -> Labellings:
         """Labels made with people."""
+
+    @property
+    def rollouts(self) -> Rollouts:
+        """Versions of endpoints."""
+
+    def roll_out(self, model: str, endpoint: str, wish: Record, *, force: bool) -> Record:
+        """A new version beside the present one: a canary, or a mirror."""
 
     def models(self) -> list[Record]:
         """The catalog, and what of it can be used there now."""

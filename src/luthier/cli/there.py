@@ -28,6 +28,7 @@ class There:
         self.client = Client(url, key)
         self.jobs = self.client.jobs
         self.files = self.client.files
+        self.rollouts = self.client.rollouts
         self.labellings = ThereLabellings(self.client.connection)
         self.sleep: Callable[[float], None] = time.sleep
 
@@ -71,6 +72,10 @@ class There:
             self.sleep(1.0)
             said = self.client.deployments.get(endpoint)
         return deployed(said)
+
+    def roll_out(self, model: str, endpoint: str, wish: Record, *, force: bool) -> Record:
+        """A new version beside the present one."""
+        return self.client.rollouts.start(endpoint, model, **wish, force=force)
 
     def undeploy(self, endpoint: str) -> None:
         """Takes an endpoint away."""

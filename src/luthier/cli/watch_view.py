@@ -34,6 +34,9 @@ def _figures(summary: WatchSummary) -> Table:
     table.add_row("confidence", f"{summary.confidence:.2f}{reference}", "abstained", f"{summary.abstained:.1%}")
     table.add_row("out of scope", f"{summary.out_of_scope:.1%}", "tokens", f"{summary.tokens:.1f}")
     table.add_row("feedback", thumbs, "live accuracy", accuracy)
+    for name, said in summary.mirrored.items():
+        failed = f", {said['failed']:.0f} failed" if said["failed"] else ""
+        table.add_row(f"mirror {name}", f"{said['answers']:.0f} copies{failed}", "agreement", f"{said['agreement']:.1%}")
     return table
 
 

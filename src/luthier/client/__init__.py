@@ -8,7 +8,7 @@ from luthier.client.connection import OWN, Connection, part
 from luthier.client.keys import Keys
 from luthier.client.labelling import Labellings
 from luthier.client.records import Artifacts, Catalog, Datasets, Evaluations, Runs
-from luthier.client.serving import Deployments, Endpoints, Feedback
+from luthier.client.serving import Deployments, Endpoints, Feedback, Rollouts
 from luthier.client.tuning import Files, Jobs, follow
 
 __all__ = ["Client", "follow"]
@@ -30,6 +30,7 @@ class Client:
         self.runs = Runs(self.connection)
         self.endpoints = Endpoints(self.connection)
         self.deployments = Deployments(self.connection)
+        self.rollouts = Rollouts(self.connection)
         self.feedback = Feedback(self.connection)
         self.files = Files(self.connection)
         self.jobs = Jobs(self.connection)

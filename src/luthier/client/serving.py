@@ -77,3 +77,41 @@ class Deployments(Paged):
         """Takes the name away."""
         found: Record = self._connection.delete(f"{self._path}/{part(name)}")
         return found
+
+
+class Rollouts(Paged):
+    """The versions of endpoints, and how traffic goes from one to another; ``get`` takes an endpoint's name."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection, f"{OWN}/rollouts")
+
+    def start(self, endpoint: str, model: str, **wish: Any) -> Record:
+        """Begins a rollout: ``canary=[5, 25, 100]``, ``step_s``, ``mirror``, and the rules of a plan's ``deploy`` section."""
+        found: Record = self._connection.post(self._path, {"endpoint": endpoint, "model": model} | wish)
+        return found
+
+    def promote(self, endpoint: str) -> Record:
+        """Gives the candidate all traffic now."""
+        return self._do(endpoint, "promote")
+
+    def abort(self, endpoint: str) -> Record:
+        """Ends the rollout; the version before has all traffic again."""
+        return self._do(endpoint, "abort")
+
+    def back(self, endpoint: str) -> Record:
+        """Makes the endpoint answer with the version before the present one."""
+        return self._do(endpoint, "back")
+
+    def _do(self, endpoint: str, what: str) -> Record:
+        found: Record = self._connection.post(f"{self._path}/{part(endpoint)}/{what}", {})
+        return found
+
+    def traffic(self, endpoint: str, table: dict[str, int]) -> Record:
+        """Shares the traffic by hand: percents by version, which sum to 100."""
+        found: Record = self._connection.put(f"{self._path}/{part(endpoint)}/traffic", {"traffic": table})
+        return found
+
+    def remove(self, endpoint: str, version: str) -> Record:
+        """Closes a version and forgets it."""
+        found: Record = self._connection.delete(f"{self._path}/{part(endpoint)}/versions/{part(version)}")
+        return found

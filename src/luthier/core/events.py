@@ -176,6 +176,54 @@ class EndpointRemoved(Event):
     endpoint: str
 
 
+class TrafficMoved(Event):
+    """An endpoint's traffic is shared otherwise from now on; percents by version. ``by``: deploy, rollout or person."""
+
+    name = "traffic.moved"
+    endpoint: str
+    traffic: dict[str, int]
+    mirror: dict[str, int] = Field(default_factory=dict)
+    by: str = "person"
+
+
+class VersionRemoved(Event):
+    """A version of an endpoint is open no more, and cannot be rolled back to."""
+
+    name = "version.removed"
+    endpoint: str
+    version: str
+    export: str
+
+
+class RolloutMoved(Event):
+    """A rollout began (``old`` is empty), took a step or ended. ``findings``: what each rule found, with its numbers."""
+
+    name = "rollout.moved"
+    endpoint: str
+    rollout: str
+    candidate: str
+    against: str
+    old: str
+    new: str
+    share: int
+    reason: str = ""
+    findings: list[dict[str, Any]] = Field(default_factory=list)
+
+
+class PredictionMirrored(Event):
+    """A version answered a copy of a request; nobody got this answer. ``same``: whether it is the one that was given."""
+
+    name = "prediction.mirrored"
+    endpoint: str
+    id: str
+    version: str
+    against: str
+    same: bool
+    confidence: float = 0.0
+    latency_ms: float = 0.0
+    code: str = ""
+
+
 class PredictionAnswered(Event):
     """An endpoint answered one example (the request journal). The text itself is kept only masked, and only if the workspace says so."""
 
@@ -193,6 +241,7 @@ class PredictionAnswered(Event):
     written_tokens: int = 0
     first_token_ms: float = 0.0
     text: str = ""
+    version: str = ""
 
 
 class PredictionFailed(Event):
@@ -202,6 +251,7 @@ class PredictionFailed(Event):
     endpoint: str
     code: str
     message: str
+    version: str = ""
 
 
 class FeedbackGiven(Event):

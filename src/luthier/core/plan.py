@@ -180,8 +180,27 @@ class ExportPlan(Section):
     latency_seconds: float = Field(default=1.0, gt=0, description="measuring time for each runtime and batch size")
 
 
-class DeployPlan(Section):
-    """Where the model goes."""
+class RolloutPlan(Section):
+    """How an endpoint's traffic goes over to a new version, and what sends it back."""
+
+    canary: list[int] = Field(
+        default_factory=list, max_length=20, description="percents that it gets one after the other, e.g. 5, 25, 100; empty: all at once"
+    )
+    step_s: float = Field(default=600.0, ge=0, description="seconds of a step of the canary, at least")
+    mirror: int = Field(
+        default=0, ge=0, le=100, description="percent of requests that it answers besides: the answers are compared, not returned"
+    )
+    least_answers: int = Field(default=100, ge=1, description="answers of either version in a step before it is judged")
+    max_error_rise: float = Field(default=0.01, ge=0, le=1, description="most that the share of failed requests may rise (1: any)")
+    max_p95_ratio: float = Field(default=1.5, ge=1, description="most that p95 may be of the other version's, as a ratio")
+    max_confidence_drop: float = Field(default=0.05, ge=0, le=1, description="most that the mean confidence may fall (1: any)")
+    max_label_change: float = Field(default=0.2, ge=0, le=1, description="most that the share of any answer may change: drift (1: any)")
+    max_satisfaction_drop: float = Field(default=0.1, ge=0, le=1, description="most that the share of thumbs up may fall (1: any)")
+    alpha: float = Field(default=0.01, gt=0, le=0.5, description="how probable it may be that a version which is no worse is rolled back")
+
+
+class DeployPlan(RolloutPlan):
+    """Where the model goes, and how."""
 
     endpoint: str = Field(default="", description="name of the endpoint; empty: not deployed")
     force: bool = Field(default=False, description="deploy although a bar was missed (is journaled)")

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError
 from luthier.core.errors import Conflict, Damaged, InputError, NoSpace
 from luthier.store.locks import locked
 
-NEWEST = "0005"
+NEWEST = "0006"
 """The revision that this version's tables have (the last file in ``migrations/versions``)."""
 
 _MIGRATING = 0x6C757468

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, MetaData, String, Table, text
+from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, String, Table
 
-METADATA = MetaData()
-
-
-def _text(name: str, default: str | None = "", *, unique: bool | None = None) -> Column[Any]:
-    """A text that is always there; with ``None`` as the default it must be given."""
-    if default is None:
-        return Column(name, String, nullable=False, unique=unique)
-    return Column(name, String, nullable=False, default=default)
+from luthier.store import rollout_tables as rollout_tables  # METADATA knows every table
+from luthier.store.columns import METADATA as METADATA
+from luthier.store.columns import count as _count
+from luthier.store.columns import data as _data
+from luthier.store.columns import later as _later
+from luthier.store.columns import lease as _lease
+from luthier.store.columns import moment as _time
+from luthier.store.columns import some_rows as _where
+from luthier.store.columns import words as _text
 
 
 def _texts(*names: str) -> list[Column[Any]]:
@@ -21,36 +22,8 @@ def _texts(*names: str) -> list[Column[Any]]:
     return [_text(name, None) for name in names]
 
 
-def _later(name: str, kind: Any = String, default: Any = "") -> Column[Any]:
-    """A column that came with an upgrade: rows of before it have a value too."""
-    return Column(name, kind, nullable=False, default=default, server_default={String: "", Integer: "0"}.get(kind, "{}"))
-
-
 def _turn(context: Any) -> int:
     return -int(context.get_current_parameters().get("priority") or 0)
-
-
-def _where(condition: str) -> dict[str, Any]:
-    """Of an index over some rows only."""
-    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
-
-
-def _time(name: str) -> Column[Any]:
-    """Seconds since 1970; 0: never."""
-    return Column(name, Float, nullable=False, default=0.0)
-
-
-def _data(name: str, default: Any = dict) -> Column[Any]:
-    return Column(name, JSON, nullable=False, default=default)
-
-
-def _count(name: str) -> Column[Any]:
-    return Column(name, BigInteger, nullable=False, default=0)
-
-
-def _lease() -> tuple[Column[Any], ...]:
-    """Who works on the row, until when; a change applies only while the token still matches."""
-    return _text("lease_owner"), _text("lease_token"), _time("lease_expires_at")
 
 
 RUNS = Table(

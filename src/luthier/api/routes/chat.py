@@ -25,7 +25,7 @@ async def chat_completions(body: ChatRequest, caller: MayInfer) -> Response:
 async def reply(caller: Caller, name: str, body: ChatRequest) -> Response:
     """The answer of the model with this name, whole or as a stream."""
     asked = body.asked()
-    model = await opened(caller, name)
+    model = await opened(caller, name, body.user)
     pieces = answers(model)(model, asked)
     frame = wire.Frame.new("chat.completion", name, model.export, probabilities=asked.alternatives >= 0)
     if body.stream:

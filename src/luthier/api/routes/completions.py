@@ -28,7 +28,7 @@ async def completions(body: CompletionRequest, caller: MayInfer) -> Response:
 async def reply(caller: Caller, name: str, body: CompletionRequest) -> Response:
     """The answers of the model with this name, whole or as a stream."""
     questions = body.asked()
-    model = await opened(caller, name)
+    model = await opened(caller, name, body.user)
     frame = wire.Frame.new("text_completion", name, model.export, probabilities=body.logprobs is not None)
     if body.stream:
         streams = [answers(model)(model, asked) for asked in questions]

@@ -61,7 +61,7 @@ async def embeddings(body: EmbeddingRequest, caller: MayInfer) -> Response:
 async def reply(caller: Caller, name: str, body: EmbeddingRequest) -> Response:
     """The vectors by the model with this name."""
     examples = _examples(body.input)
-    model = await opened(caller, name, for_embeddings=True)
+    model = await opened(caller, name, body.user, for_embeddings=True)
     answers = [one for start in range(0, len(examples), AT_ONCE) for one in await model.embed(examples[start : start + AT_ONCE])]
     vectors = _cut(np.stack([one.prediction.output for one in answers]), body.dimensions)
     written = [base64.b64encode(row.tobytes()).decode() if body.encoding_format == "base64" else row.tolist() for row in vectors]

@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from luthier.api.access import MayInfer, MayRead
+from luthier.api.access import MayInfer, MayRead, admission
 from luthier.api.multipart import InMemory, receive
+from luthier.api.opening import asked, tell
 from luthier.api.requests import LARGEST_BYTES, json_body
 from luthier.api.routes import OWN
 from luthier.core.errors import InputError
@@ -38,6 +39,7 @@ _BODY = {
                         "text": {"type": "string"},
                         "texts": {"type": "array", "items": {"type": "string"}, "maxItems": MOST},
                         "scores": {"type": "boolean", "default": False},
+                        "user": {"type": "string", "description": "is answered by the same version each time"},
                     },
                 }
             },
@@ -86,16 +88,22 @@ async def predict(name: str, request: Request, caller: MayInfer) -> Response:
     A picture may come as a form's file ``image``.
     """
     host = caller.host
-    task = host.get(name).endpoint.task
+    host.get(name)
     multipart = request.headers.get("content-type", "").lower().startswith("multipart/")
     body = await _picture(request) if multipart else await json_body(request)
+    user = body.pop("user", "")
+    if not isinstance(user, str):
+        raise InputError("user: is not a text", "leave it out, or send a text that is the same for one user")
+    ask = asked(caller, name, user)
+    task = host.get(name, ask).endpoint.task
     wants_scores = body.get("scores", False)
     if not isinstance(wants_scores, bool):
         raise InputError(f"scores: is {wants_scores!r}, not true or false", "leave it out, or send true")
     examples = task.request(body)
     if len(examples) > MOST:
         raise InputError(f"texts: {len(examples)} in one call, the most is {MOST}", "send them in several calls")
-    answers = await host.predict(name, examples)
+    hosted, answers = await host.predict_by(name, examples, ask)
+    tell(admission(request.scope).headers, hosted)
     shaped = [task.answer(one.prediction, scores=wants_scores) | {"latency_ms": round(one.latency_ms, 2)} for one in answers]
     single = len(shaped) == 1 and "texts" not in body
     return Response(json.dumps(shaped[0] if single else {"answers": shaped}, ensure_ascii=False), media_type="application/json")
@@ -143,6 +151,7 @@ def _about(hosted: Hosted) -> dict[str, Any]:
         "task": info.task,
         "export": info.export_id,
         "model": info.model_id,
+        "version": hosted.version,
         "runtime": facts.get("runtime", ""),
         "workers": hosted.endpoint.workers,
         "waiting": hosted.endpoint.waiting,

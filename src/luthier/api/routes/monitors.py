@@ -53,6 +53,7 @@ class Monitor(BaseModel):
     judged: int
     live_accuracy: float | None
     exports: list[str]
+    mirrored: dict[str, dict[str, float]]
     drift: Drift
 
 

@@ -16,9 +16,11 @@ from luthier.core.events import Event, PredictionAnswered, PredictionFailed
 from luthier.core.types import Example
 from luthier.stages.serve import encoder
 from luthier.stages.serve.engine import Answered, Closed, Endpoint
+from luthier.stages.serve.mirror import Mirror
 from luthier.stages.serve.on_demand import MOST, Held, OnDemand
 from luthier.stages.serve.recorder import Appends, Recorder
 from luthier.stages.serve.reservoir import Reservoir, sample_path
+from luthier.stages.serve.traffic import Ask, Shared, parts, shared
 from luthier.stages.serve.writing import Said, Wish, WritingEndpoint, open_export
 
 LOG = logging.getLogger("luthier.serve")
@@ -57,13 +59,12 @@ class Deployments(Protocol):
 
 
 class Hosted:
-    """One endpoint as it is served now."""
+    """One version of an endpoint as it is served now (``version`` is empty where there are none)."""
 
-    def __init__(self, info: Any, endpoint: Endpoint | WritingEndpoint, reservoir: Reservoir | None) -> None:
+    def __init__(self, info: Any, endpoint: Endpoint | WritingEndpoint, version: str = "") -> None:
         self.info: Deployed = info
         self.endpoint = endpoint
-        if reservoir:
-            endpoint.watchers.append(reservoir.add)
+        self.version = version
 
 
 class Host:
@@ -89,12 +90,14 @@ class Host:
         self.keep_text = keep_text
         self.listeners: list[Callable[[Hosted, list[Answered]], None]] = []
         self._open: dict[str, Hosted] = {}
+        self._shared: dict[str, Shared] = {}
         self._problems: dict[str, str] = {}
         self._reservoirs: dict[str, Reservoir] = {}
         self._on_demand = OnDemand(self._opened, on_demand)
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._recorder = Recorder(journal, also=self._write_samples)
+        self._mirror = Mirror(self._recorder)
         self.refresh()
         self._looker = threading.Thread(target=self._look, name="deployments", daemon=True)
         self._looker.start()
@@ -106,26 +109,46 @@ class Host:
         with self._lock:
             wanted = {info.name: info for info in self.deployments.list()}
             for name, info in wanted.items():
-                old = self._open.get(name)
-                if old is None or old.info.export_id != info.export_id:
-                    self._swap(name, info, old)
-                else:  # also after a deployment that could not be opened was taken back
-                    self._problems.pop(name, None)
+                self._serve(name, info)
             for name in set(self._open) - set(wanted):
-                self._open.pop(name).endpoint.close()
+                self._open.pop(name)
+                for hosted in self._shared.pop(name).every():
+                    hosted.endpoint.close()
             for name in set(self._problems) - set(wanted):
                 self._problems.pop(name)
 
-    def _swap(self, name: str, info: Any, old: Hosted | None) -> None:
+    def _serve(self, name: str, info: Any) -> None:
+        """The endpoint's versions as they should be: what cannot be opened is a problem, and the main one of before goes on."""
+        before = self._shared.get(name)
+        have = {hosted.info.export_id: hosted for hosted in before.every()} if before is not None else {}
+        versions = parts(info)
+        now: dict[str, Hosted] = {}
+        whole = True
+        for one, version in [*((part, one.name) for one, part in versions), (info, "")]:
+            if one.export_id not in now:
+                hosted = have.get(one.export_id) or self._version(name, one, version)
+                whole = whole and hosted is not None
+                now |= {one.export_id: hosted} if hosted is not None else {}
+        main = now.get(info.export_id) or (before.main if before is not None else None)
+        if whole:  # also after a deployment that could not be opened was taken back
+            self._problems.pop(name, None)
+        if main is None:
+            for hosted in now.values():
+                hosted.endpoint.close()
+            return
+        if before is None or before.main is not main:
+            self._sample(name, main)
+        self._open[name], self._shared[name] = main, shared(name, main, [one for one, _ in versions], now)
+        for hosted in have.values():
+            if hosted not in (main, *now.values()):
+                hosted.endpoint.close()
+
+    def _version(self, name: str, info: Any, version: str) -> Hosted | None:
         try:
-            endpoint = open_export(Path(info.folder), threads=self.workers)
+            return Hosted(info, open_export(Path(info.folder), threads=self.workers), version=version)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with one export, the other endpoints must be served
             self._problem(name, error)
-            return
-        self._open[name] = Hosted(info, endpoint, self._reservoir(name, info.export_id))
-        self._problems.pop(name, None)
-        if old is not None:
-            old.endpoint.close()
+            return None
 
     def _problem(self, name: str, error: Exception) -> None:
         said = str(error) if isinstance(error, LuthierError | OSError) else f"{type(error).__name__}: {error}"
@@ -133,12 +156,11 @@ class Host:
             LOG.warning("endpoint %s cannot be opened: %s", name, said, exc_info=None if isinstance(error, LuthierError) else error)
         self._problems[name] = said
 
-    def _reservoir(self, name: str, export_id: str) -> Reservoir | None:
-        if self.samples is None:
-            return None
+    def _sample(self, name: str, main: Hosted) -> None:
         # A new deployment starts a new sample: another model's embeddings cannot be compared with this one's reference.
-        self._reservoirs[name] = Reservoir(sample_path(self.samples, name), export_id)
-        return self._reservoirs[name]
+        if self.samples is not None:
+            self._reservoirs[name] = Reservoir(sample_path(self.samples, name), main.info.export_id)
+            main.endpoint.watchers.append(self._reservoirs[name].add)
 
     def _look(self) -> None:
         while not self._stop.wait(LOOK_EVERY_S):
@@ -151,8 +173,10 @@ class Host:
         for reservoir in list(self._reservoirs.values()):
             reservoir.write()
 
-    def get(self, name: str) -> Hosted:
-        """The endpoint as it is served now; raises ``UnknownName``."""
+    def get(self, name: str, ask: Ask | None = None) -> Hosted:
+        """The endpoint's version that answers such a request now (``None``: its main one); raises ``UnknownName``."""
+        if ask is not None and name in self._shared:
+            return self._shared[name].choose(ask)
         found = self._open.get(name)
         if found is None:
             problems = self.problems
@@ -186,21 +210,28 @@ class Host:
 
     # -- answering ------------------------------------------------------------------------------------------------
 
-    async def predict(self, name: str, examples: Sequence[Example]) -> list[Answered]:
+    async def predict(self, name: str, examples: Sequence[Example], ask: Ask | None = None) -> list[Answered]:
         """Answers and journals; a call that meets a swap goes to the successor."""
+        return (await self.predict_by(name, examples, ask))[1]
+
+    async def predict_by(self, name: str, examples: Sequence[Example], ask: Ask | None = None) -> tuple[Hosted, list[Answered]]:
+        """The same, with the version that answered."""
+        ask = ask or Ask.of(name)
         while True:
-            hosted = self.get(name)
+            hosted = self.get(name, ask)
             try:
                 answers = await hosted.endpoint.predict(examples)
             except Closed:
-                if self._open.get(name) is hosted:
+                if self.get(name, ask) is hosted:
                     raise
                 continue
             except Exception as error:
-                self.failed(name, error)
+                self.failed(name, error, hosted.version)
                 raise
             self._note(hosted, examples, answers)
-            return answers
+            if shares := self._shared.get(name):
+                self._mirror.copy(shares, hosted, examples, answers)
+            return hosted, answers
 
     async def predict_with(self, info: Deployed, examples: Sequence[Example]) -> list[Answered]:
         """The same by a model that is no endpoint: opened when it is not yet, without stopping the event loop."""
@@ -213,11 +244,19 @@ class Host:
             self._note(hosted, examples, answers)
             return answers
 
-    async def stream(self, name: str, example: Example, wish: Wish) -> AsyncIterator[Said]:
-        """What an endpoint's model writes, piece by piece; journaled when it is whole."""
-        hosted = self.get(name)
-        async for said in self._streamed(hosted, example, wish):
-            yield said
+    async def stream(self, name: str, example: Example, wish: Wish, ask: Ask | None = None) -> AsyncIterator[Said]:
+        """What an endpoint's model writes, piece by piece; journaled when it is whole. One that meets a swap begins at the successor."""
+        ask, begun = ask or Ask.of(name), False
+        while True:
+            hosted = self.get(name, ask)
+            try:
+                async for said in self._streamed(hosted, example, wish):
+                    begun = True
+                    yield said
+                return
+            except Closed:
+                if begun or self.get(name, ask) is hosted:
+                    raise
 
     async def stream_with(self, info: Deployed, example: Example, wish: Wish) -> AsyncIterator[Said]:
         """The same by a model that is no endpoint."""
@@ -233,18 +272,22 @@ class Host:
                 if said.answered is not None:
                     self._note(hosted, [example], [said.answered])
                 yield said
+        except Closed:
+            raise  # not a failure: the successor answers
         except Exception as error:
-            self.failed(hosted.info.name, error)
+            self.failed(hosted.info.name, error, hosted.version)
             raise
 
-    async def embed(self, name: str, examples: Sequence[Example]) -> list[Answered]:
-        """Vectors (``encoder``) by an endpoint's model. Nothing is journaled: a vector is no answer that anybody judges."""
+    async def embed(self, name: str, examples: Sequence[Example], version: str = "") -> list[Answered]:
+        """Vectors (``encoder``) by an endpoint's main version, or the named one: those of two models cannot be compared, so they are never
+        mixed. Nothing is journaled: a vector is no answer that anybody judges."""
+        ask = Ask(0, version) if version else None
         while True:
-            hosted = self.get(name)
+            hosted = self.get(name, ask)
             try:
                 return await hosted.endpoint.embeddings().predict(examples)
             except Closed:
-                if self._open.get(name) is hosted:
+                if self.get(name, ask) is hosted:
                     raise
 
     async def embed_with(self, info: Deployed, examples: Sequence[Example]) -> list[Answered]:
@@ -281,7 +324,7 @@ class Host:
 
     def _opened(self, info: Deployed) -> Hosted:
         opener = encoder.open_encoder if info.task == encoder.TASK else open_export
-        return Hosted(info, opener(Path(info.folder), threads=self.workers), None)
+        return Hosted(info, opener(Path(info.folder), threads=self.workers))
 
     def _note(self, hosted: Hosted, examples: Sequence[Example], answers: list[Answered]) -> None:
         task, masking = hosted.endpoint.task, hosted.endpoint.masking
@@ -300,6 +343,7 @@ class Host:
                 written_tokens=one.prediction.details.get("completion_tokens", 0),
                 first_token_ms=one.prediction.details.get("first_token_ms", 0.0),
                 text=masking.kept(task.text(example)) if self.keep_text else "",
+                version=hosted.version,
             )
             for example, one in zip(examples, answers, strict=True)
         ]
@@ -307,17 +351,19 @@ class Host:
         for listener in self.listeners:
             listener(hosted, answers)
 
-    def failed(self, name: str, error: Exception) -> None:
+    def failed(self, name: str, error: Exception, version: str = "") -> None:
         """Journals that an endpoint could not answer. Of an error that is not ours only its kind: its text may hold a customer's."""
         code, message = (error.code, error.message) if isinstance(error, LuthierError) else ("error", type(error).__name__)
-        self._recorder.record([PredictionFailed(endpoint=name, code=code, message=message, at=time.time())])
+        self._recorder.record([PredictionFailed(endpoint=name, code=code, message=message, version=version, at=time.time())])
 
     def close(self) -> None:
         """Answers what is queued, writes the journal and ends."""
         self._stop.set()
         self._looker.join()
-        for hosted in self._open.values():
-            hosted.endpoint.close()
+        for shares in self._shared.values():
+            for hosted in shares.every():
+                hosted.endpoint.close()
         self._open.clear()
+        self._shared.clear()
         self._on_demand.close()
         self._recorder.close()

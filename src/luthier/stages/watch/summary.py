@@ -44,6 +44,9 @@ class WatchSummary:
     judged: int = 0
     live_accuracy: float = float("nan")
     exports: list[str] = field(default_factory=list)
+    mirrored: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Version -> copies that it answered, how many the same, how many not at all, and the share of its answers that agreed."""
+
     drift: Drift = field(default_factory=lambda: Drift(0, 0.0, note="there is no reference to compare with"))
 
     def as_json(self) -> dict[str, Any]:
@@ -105,7 +108,14 @@ def _figures(window: Window, window_s: float) -> WatchSummary:
         judged=judged,
         live_accuracy=accuracy,
         exports=list(window.exports),
+        mirrored={name: _agreement(counts) for name, counts in sorted(window.mirrored.items())},
     )
+
+
+def _agreement(counts: Counter[str]) -> dict[str, float]:
+    answers = counts["same"] + counts["other"]
+    share = counts["same"] / answers if answers else 0.0
+    return {"answers": answers, "same": counts["same"], "failed": counts["failed"], "agreement": share}
 
 
 def _mix(labels: list[str]) -> dict[str, float]:

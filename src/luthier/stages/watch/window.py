@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from luthier.stages.serve.reservoir import label_of
 
-NAMES = ("prediction.answered", "prediction.failed", "feedback.given")
+NAMES = ("prediction.answered", "prediction.failed", "feedback.given", "prediction.mirrored")
 
 
 class Reads(Protocol):
@@ -44,6 +44,9 @@ class Window:
     praised: set[str] = field(default_factory=set)
     blamed: set[str] = field(default_factory=set)
 
+    mirrored: dict[str, Counter[str]] = field(default_factory=dict)
+    """Version -> how many copies it answered the same, otherwise, or not at all (``same``, ``other``, ``failed``)."""
+
     def __len__(self) -> int:
         return len(self.labels)
 
@@ -58,6 +61,9 @@ def read_window(journal: Reads, endpoint: str, start: float, end: float) -> Wind
             _answer(window, entry.body)
         elif entry.name == "prediction.failed":
             window.errors[entry.body["code"]] += 1
+        elif entry.name == "prediction.mirrored":
+            said = "failed" if entry.body["code"] else "same" if entry.body["same"] else "other"
+            window.mirrored.setdefault(entry.body["version"], Counter())[said] += 1
         else:
             _judgement(window, entry.body)
     return window
