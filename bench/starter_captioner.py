@@ -7,7 +7,8 @@
 The photos: `../shared/data/products`: groceries, and half of the shop's and the clothes' products (`real_data.for_starter`); the other half
 is what bench/captions.py trains and tests on, so that no tested product was ever seen. Beside them drawn pictures, only of those pairs of
 colour and article that `recipes/product-captions.yaml` trains on: the pairs of its test rows are new to the starter, too. The decoder reads
-the descriptions of the same half of the shop, reviews' pros and cons, and the captions of these drawn pictures.
+the descriptions of the same half of the shop, and reviews' pros and cons; captions of drawn pictures would teach it which colours and
+articles stand together, and it would look no more (design/LOG.md).
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ def train_decoder(folder: Path) -> None:
     texts, place = folder / "texts.jsonl", folder / "untrained"
     place.mkdir(parents=True, exist_ok=True)
     with texts.open("w", encoding="utf-8") as out:
-        for text in [*product_texts(), *(row["caption"] for row in drawn_rows(folder))]:
+        for text in product_texts():
             out.write(json.dumps({"text": text}) + "\n")
     starter_gpt.WORDS = WORDS
     train_tokenizer(texts).save(str(place / "tokenizer.json"))
