@@ -95,6 +95,12 @@ class Endpoints:
             alone(connection, f"endpoint {self.workspace.name} {name}")
             yield Versions(connection, self.workspace.name, name, self.workspace.artifacts.root)
 
+    @contextlib.contextmanager
+    def reading(self, name: str) -> Iterator[Versions]:
+        """The versions of an endpoint, to be looked at only."""
+        with self.engine.connect() as connection:
+            yield Versions(connection, self.workspace.name, name, self.workspace.artifacts.root)
+
     def remove(self, name: str) -> None:
         """Takes the endpoint away, with its versions; raises ``UnknownName``, and ``Conflict`` while a rollout runs."""
         self.get(name)

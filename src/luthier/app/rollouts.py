@@ -43,7 +43,7 @@ class Rollouts:
     def get(self, endpoint: str) -> dict[str, Any]:
         """The endpoint's versions, its traffic, and its newest rollout; raises ``UnknownName``."""
         self.endpoints.get(endpoint)
-        with self.endpoints.changing(endpoint) as versions:
+        with self.endpoints.reading(endpoint) as versions:
             row = versions.connection.execute(self._newest(endpoint)).mappings().first()
             found = versions.all()
         return {
@@ -229,7 +229,7 @@ class Rollouts:
 
     def refuse_running(self, endpoint: str) -> None:
         """Raises ``Conflict`` while a rollout of the endpoint runs."""
-        with self.endpoints.changing(endpoint) as versions:
+        with self.endpoints.reading(endpoint) as versions:
             versions.refuse_rollout()
 
 
