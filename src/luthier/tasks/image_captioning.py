@@ -53,7 +53,7 @@ class ImageCaptioning(Writes):
         """Batches by rows: a picture costs more than its words; and a photo is larger than any text."""
         epochs = {"quick": 8.0, "standard": 16.0, "best": 30.0}[effort]
         rate = {"lora": 1e-3, "head": 1e-3}.get(method, 5e-4)
-        train = {"epochs": epochs, "learning_rate": rate, "head_learning_rate": 1e-3, "batch_rows": BATCH_ROWS, "dropout": 0.4}
+        train = {"epochs": epochs, "learning_rate": rate, "head_learning_rate": 1e-3, "batch_rows": BATCH_ROWS, "dropout": 0.0}
         return {
             "prepare": {"max_cell_bytes": images.MOST_BYTES, "near_duplicates": 1.0},
             "train": {**train, "label_smoothing": 0.0, "patience": 0, "fitted_head": False},
