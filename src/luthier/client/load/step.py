@@ -123,7 +123,8 @@ class Generator:
         try:
             while not taken or time.perf_counter() < end:
                 start = time.perf_counter()
-                await asyncio.wait_for(line.ask(self._body()), TIMEOUT_S)
+                async with asyncio.timeout(TIMEOUT_S):
+                    await line.ask(self._body())
                 taken.append(time.perf_counter() - start)
         finally:
             line.close()
@@ -193,7 +194,8 @@ class Generator:
     async def _answered(self, line: Line) -> str:
         """Why there was no right answer ("" when there was one)."""
         try:
-            status, _ = await asyncio.wait_for(line.ask(self._body()), TIMEOUT_S)
+            async with asyncio.timeout(TIMEOUT_S):  # not wait_for: Python 3.11's can swallow the cancel that ends a step
+                status, _ = await line.ask(self._body())
         except TimeoutError:
             line.close()
             return f"no answer in {TIMEOUT_S:.0f} s"
@@ -212,7 +214,8 @@ class Generator:
         while time.perf_counter() < end:
             start, line = time.perf_counter(), Line(self.target)
             try:
-                await asyncio.wait_for(line.ask(self._body()), max(0.05, end - start))
+                async with asyncio.timeout(max(0.05, end - start)):
+                    await line.ask(self._body())
             except (OSError, EOFError, ValueError, TimeoutError):
                 await asyncio.sleep(0.1)
                 continue
