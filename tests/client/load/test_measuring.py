@@ -135,6 +135,7 @@ def test_a_generator_that_is_late_itself_is_not_the_servers_limit() -> None:
     assert any("the server may carry more" in note for note in load.notes())
 
 
+@pytest.mark.long
 def test_the_search_finds_what_a_server_of_known_speed_carries(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[float] = []
     monkeypatch.setattr(stepping, "DRAIN_S", 0.1)
