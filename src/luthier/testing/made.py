@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 import numpy as np
 
@@ -259,7 +259,7 @@ def _value(kind: Any) -> Any:
     if kind in (float, int, bool):
         return kind(1)
     if get_origin(kind) is dict:
-        return {"loss": 0.5}
+        return {"loss": 1 if get_args(kind)[1] is int else 0.5}
     return [] if get_origin(kind) is list else AWKWARD
 
 
