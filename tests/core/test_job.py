@@ -42,7 +42,7 @@ def other(value: Any, info: Any) -> Any:
         costs = info.annotation == dict[str, dict[str, float]]
         return value | {"new": {"a": 1.0} if costs else (0.5 if info.annotation == dict[str, float] else "x")}
     if isinstance(value, list):
-        return [*value, "new"]
+        return [*value, 50 if info.annotation == list[int] else "new"]
     choices = get_args(info.annotation)
     return next(c for c in choices if c != value) if choices else f"{value}new"
 

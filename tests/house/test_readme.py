@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.long
 def test_the_notebook_walk_runs(tmp_path: Path) -> None:
     """In about ten lines, in an empty folder, from data to an answer of a deployed endpoint."""
     (block,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)

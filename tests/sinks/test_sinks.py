@@ -16,6 +16,7 @@ from luthier.core import registry
 from luthier.core.events import EVENTS, Event, read_event
 from luthier.sinks.terminal import duration
 
+# fmt: off
 FULL: dict[str, dict[str, Any]] = {
     "run.started": {"run": "try-1", "resumed": True},
     "run.finished": {"run": "try-1", "seconds": 65.2},
@@ -33,6 +34,13 @@ FULL: dict[str, dict[str, Any]] = {
     "gate.decided": {"gate": "deploy support", "passed": False, "reasons": ["accuracy 0.850 < 0.900 missed"]},
     "endpoint.deployed": {"endpoint": "support", "export": "export-1", "model": "model-1", "forced": True},
     "endpoint.removed": {"endpoint": "support"},
+    "traffic.moved": {"endpoint": "support", "traffic": {"v1": 95, "v2": 5}, "mirror": {"v3": 10}, "by": "rollout"},
+    "version.removed": {"endpoint": "support", "version": "v1", "export": "export-1"},
+    "rollout.moved": {
+        "endpoint": "support", "rollout": "r-1", "candidate": "v2", "against": "v1", "old": "running", "new": "promoted", "share": 100,
+        "reason": "all rules kept", "findings": [{"rule": "errors", "kept": True}],
+    },
+    "prediction.mirrored": {"endpoint": "support", "id": "1", "version": "v2", "against": "v1", "same": False, "confidence": 0.5},
     "prediction.answered": {"endpoint": "support", "id": "1", "export": "export-1", "output": ["a"], "confidence": 0.5},
     "prediction.failed": {"endpoint": "support", "code": "invalid_input", "message": "empty"},
     "feedback.given": {"endpoint": "support", "id": "1", "thumbs": "up", "right": "refund", "comment": "ja"},
@@ -41,6 +49,7 @@ FULL: dict[str, dict[str, Any]] = {
     "checkpoint.kept": {"step": 3, "path": "/w/kept/3", "figures": {"loss": 0.5}},
     "drift.measured": {"endpoint": "support", "window": 100, "figures": {"label": 0.1}, "alarms": ["label"]},
 }
+# fmt: on
 LEAST: dict[str, dict[str, Any]] = {
     "stage.progressed": {"stage": "train", "phase": "read", "done": 0, "total": 0},
     "stage.finished": {"stage": "train", "seconds": 0.0},

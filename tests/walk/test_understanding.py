@@ -13,6 +13,7 @@ from tests.walk.test_walk import Said, _luthier, _sets, model
 from luthier.store import files
 
 __all__ = ["model"]
+pytestmark = pytest.mark.long
 
 LEARNS = {
     "train.method": "full", "train.epochs": 6, "train.learning_rate": 3e-3, "train.head_learning_rate": 1e-2, "train.fitted_head": False,
@@ -90,7 +91,6 @@ def test_its_graph_answers_like_the_model(both: dict[str, Said]) -> None:
     assert export["parity"]["onnx-int8"]["metric"] == "joint_accuracy"
 
 
-@pytest.mark.long
 def test_spans_alone_go_the_whole_way(alone: dict[str, Said]) -> None:
     for verb, said in alone.items():
         assert said.code == 0, (verb, said.err[-3000:])
@@ -101,7 +101,6 @@ def test_spans_alone_go_the_whole_way(alone: dict[str, Said]) -> None:
     assert all(set(part) == {"start", "end", "label", "confidence"} for part in answer["entities"])
 
 
-@pytest.mark.long
 def test_a_model_of_ones_own_masks_the_next_dataset(alone: dict[str, Said], model: Path) -> None:
     """``prepare.ner_model`` by the model's name: the kinds that are no personal data (an item, an order) stay."""
     folder = Path(alone["prepare"].last["path"]).parents[2]
