@@ -77,3 +77,7 @@ def test_a_step_is_read_on_from_where_it_was(tmp_path) -> None:
     step.read(journal)
     assert (step.of("v2").failed, step.of("v2").down, step.of("v1").up) == (1, 1, 0)
     assert step.of("v2").asked == 4
+
+
+def test_where_both_fail_nothing_is_promoted() -> None:
+    assert broken(Tally(failed=50), Tally(failed=50)) == ["errors"]

@@ -133,6 +133,8 @@ def _errors(rules: RolloutPlan, candidate: Tally, against: Tally, alpha: float) 
     p = rises(candidate.failed, candidate.asked, against.failed, against.asked, rules.max_error_rise)
     first, second = candidate.failed / max(candidate.asked, 1), against.failed / max(against.asked, 1)
     said = f"errors {first:.4f} ({candidate.failed} of {candidate.asked}) against {second:.4f} ({against.failed} of {against.asked})"
+    if 2 * candidate.failed > candidate.asked:  # whatever becomes of the other: where both fail, nothing is to be promoted
+        return Finding("errors", True, 0.0, f"{said}: most requests failed: broken")
     return _found("errors", p, alpha, f"{said}, {rules.max_error_rise:.4f} more allowed")
 
 
