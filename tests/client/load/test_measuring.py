@@ -157,6 +157,15 @@ def test_the_search_finds_what_a_server_of_known_speed_carries(monkeypatch: pyte
     assert said["objectives"] == ["p95=80ms", "errors=1%"]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """As in a command's own process: other tests of this one may have left another handler, with which asyncio heeds no Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_keeps_what_was_measured() -> None:
     seen: list[Step] = []
 
