@@ -106,7 +106,7 @@ def test_a_folder_without_both_parts_is_refused(tmp_path: Path) -> None:
 
 def test_settings_are_written_as_they_are_read() -> None:
     for how in (images.Settings(), images.Settings(resize=(40, 0), crop=(32, 32), mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7), resample=3)):
-        assert images.settings(captioner.as_config(how)) == how
+        assert images.settings(images.as_config(how)) == how
 
 
 def test_a_fine_grid_is_averaged_down_and_a_transformers_patches_are_a_grid() -> None:

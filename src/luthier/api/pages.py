@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from fastapi import Path, Query
 from pydantic import BaseModel
+
+from luthier.core.errors import UnknownName
 
 T = TypeVar("T")
 
@@ -29,6 +32,17 @@ class Page(BaseModel, Generic[T]):
     has_more: bool
     first_id: str | None
     last_id: str | None
+
+
+def by_name(kind: str, found: Sequence[dict[str, Any]], limit: int, after: str) -> dict[str, Any]:
+    """A page of objects that are listed by their ids; raises ``UnknownName`` for an ``after`` that is none of them."""
+    names = [one["id"] for one in found]
+    if after and after not in names:
+        raise UnknownName.among(kind, after, names)
+    rest = found[names.index(after) + 1 :] if after else found
+    shown = rest[:limit]
+    ends = {"first_id": shown[0]["id"], "last_id": shown[-1]["id"]} if shown else {"first_id": None, "last_id": None}
+    return {"object": "list", "data": list(shown), "has_more": len(rest) > limit, **ends}
 
 
 class Artifact(BaseModel):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 
 from luthier.catalog import made
@@ -24,7 +23,7 @@ def sent(text: str) -> str:
         if not number.isdecimal() or int(number) < 1:
             raise InputError(f"ask: {text!r} has no number of a row", "made:product-pictures#3 is the third made picture")
         *_, row = made.make(name, int(number), SEED)
-        return _url(row["image"], "png") if isinstance(row.get("image"), bytes) else str(row.get("text", ""))
+        return images.to_data_url(row["image"], "png") if isinstance(row.get("image"), bytes) else str(row.get("text", ""))
     path = Path(text) if len(text) < 1000 and "\n" not in text else Path()
     if path.suffix.lower() not in KINDS or not path.is_file():
         return text
@@ -33,8 +32,4 @@ def sent(text: str) -> str:
         images.read(data)
     except RowError as error:
         raise InputError(f"ask: {text} {error.reason}", error.remedy) from None
-    return _url(data, KINDS[path.suffix.lower()])
-
-
-def _url(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return images.to_data_url(data, KINDS[path.suffix.lower()])

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from luthier.app.batch_lines import Line
-from luthier.store import files
+from luthier.store.parts import PartFiles, as_line
 
 LINES_A_PART = 64
 
@@ -28,23 +26,18 @@ class Parts:
     """The parts of one batch, in a folder of its own."""
 
     def __init__(self, work: Path, batch: str) -> None:
-        self.folder, self.batch = work / "batches" / batch, batch
-        self._heads = [_head(path) for path in itertools.takewhile(Path.is_file, map(self._path, itertools.count()))]
-
-    def _path(self, number: int) -> Path:
-        return self.folder / f"part-{number:05d}.jsonl"
+        self.batch = batch
+        self._parts = PartFiles(work / "batches" / batch)
 
     def counts(self) -> dict[str, int]:
         """Requests that were answered rightly and otherwise, so far."""
-        return {name: sum(head[name] for head in self._heads) for name in ("completed", "failed")}
+        return {name: self._parts.total(name) for name in ("completed", "failed")}
 
     def add(self, answers: Sequence[Answered]) -> None:
         """Keeps the answers to the next requests."""
         good = sum(one.status < 300 for one in answers)
         rows = [{"good": one.status < 300, "row": self._row(one)} for one in answers]
-        head = {"completed": good, "failed": len(answers) - good}
-        files.write_bytes(self._path(len(self._heads)), b"".join([_bytes(head), *map(_bytes, rows)]))
-        self._heads.append(head)
+        self._parts.add({"completed": good, "failed": len(answers) - good}, rows)
 
     def _row(self, one: Answered) -> dict[str, Any]:
         response = {"status_code": one.status, "request_id": self._name("req", one.line.number), "body": one.body}
@@ -63,24 +56,11 @@ class Parts:
         for line in unasked:
             error = {"code": code, "message": message}
             row = {"id": self._name("batch_req", line.number), "custom_id": line.custom_id, "response": None, "error": error}
-            yield _bytes(row)
+            yield as_line(row)
 
     def _lines(self, *, good: bool) -> Iterator[bytes]:
-        for path in map(self._path, range(len(self._heads))):
-            with path.open(encoding="utf-8") as rows:
-                next(rows)
-                yield from (_bytes(one["row"]) for row in rows if (one := json.loads(row))["good"] is good)
+        return (as_line(one["row"]) for one in self._parts.rows() if one["good"] is good)
 
     def remove(self) -> None:
         """Nothing of it is needed any more."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _head(path: Path) -> dict[str, int]:
-    with path.open(encoding="utf-8") as rows:
-        found: dict[str, int] = json.loads(next(rows))
-    return found
-
-
-def _bytes(row: Mapping[str, Any]) -> bytes:
-    return json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+        shutil.rmtree(self._parts.folder, ignore_errors=True)

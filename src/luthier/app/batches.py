@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, insert, select, update
 
-from luthier.app.leases import LEASE_S, gone, owner
+from luthier.app.leases import FREE, LEASE_S, free, owner
 from luthier.app.tuning_objects import page
 from luthier.core.batch import ALIVE, FINAL, WINDOW_S, BatchRequest, State, may_move
 from luthier.core.errors import Conflict, SpecError, UnknownName
@@ -25,7 +25,6 @@ REPEAT_S = 600.0
 """A client that repeats a POST whose answer it did not get means the batch of exactly this request that is younger than this."""
 
 LOOKED_AT = 100
-FREE = {"lease_owner": "", "lease_token": "", "lease_expires_at": 0.0}
 
 Record = dict[str, Any]
 
@@ -108,7 +107,7 @@ class Batches:
             found = [dict(row) for row in connection.execute(query.limit(LOOKED_AT)).mappings()]
         now = time.time()
         for row in sorted(found, key=lambda one: (one["workspace"] in busy, one["seq"])):
-            if row["lease_expires_at"] > now and not (row["lease_token"] and gone(row["lease_owner"])):
+            if not free(row, now):
                 continue
             token = secrets.token_hex(8)
             lease = {"lease_owner": owner(), "lease_token": token, "lease_expires_at": now + LEASE_S}

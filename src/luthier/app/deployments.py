@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, and_, dele
 from sqlalchemy.exc import IntegrityError
 
 from luthier.app.endpoints import check_name
-from luthier.app.leases import LEASE_S, gone, owner
+from luthier.app.leases import FREE, LEASE_S, free, owner
 from luthier.app.models import BeingReady, Model
 from luthier.catalog import cards
 from luthier.core.errors import Conflict, GateRefused, InputError, LuthierError, NoSpace, SpecError, Stopped, UnknownName
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from luthier.app.service import Service
 
 LOG = logging.getLogger("luthier.deployments")
-FREE = {"lease_owner": "", "lease_token": "", "lease_expires_at": 0.0}
 AGAIN_S = 600.0
 """After how long a model that could not be made ready is tried again, when somebody asks for it."""
 
@@ -224,7 +223,7 @@ class Deployments:
     def claim(self, name: str, admit: Callable[[Connection], dict[str, Any] | None] | None = None) -> str:
         """Takes a deployment; the token, or "". ``admit`` is asked in the same transaction, before anything else: see ``Tunings.claim``."""
         row = self._row(name)
-        if row is None or row["state"] not in ("accepted", "creating") or not _free(row, time.time()):
+        if row is None or row["state"] not in ("accepted", "creating") or not free(row, time.time()):
             return ""
         token = secrets.token_hex(8)
         same = (DEPLOYMENTS.c.state == row["state"], DEPLOYMENTS.c.lease_token == row["lease_token"])
@@ -304,19 +303,12 @@ def pending(engine: Engine, workspace: str = "") -> Sequence[RowMapping]:
         query = query.where(DEPLOYMENTS.c.workspace == workspace)
     now = time.time()
     with engine.connect() as connection:
-        return [row for row in connection.execute(query).mappings() if _free(row, now)]
+        return [row for row in connection.execute(query).mappings() if free(row, now)]
 
 
 def hidden_name(model: str) -> str:
     """The name of the row that makes a model ready which is asked by its own name."""
     return "." + hashlib.sha256(model.encode()).hexdigest()[:16]
-
-
-def _free(row: RowMapping, now: float) -> bool:
-    """Whether nobody alive works on the row, and it does not rest."""
-    if row["lease_expires_at"] <= now:
-        return True
-    return bool(row["lease_token"]) and gone(row["lease_owner"])
 
 
 def _deployment(row: Any, endpoint: RowMapping | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, and_, insert, select, update
@@ -23,6 +23,8 @@ from luthier.store import processes
 from luthier.store.tables import JOBS
 
 LEASE_S = 30.0
+FREE = {"lease_owner": "", "lease_token": "", "lease_expires_at": 0.0}
+"""Of a row that nobody holds."""
 
 
 def owner() -> str:
@@ -40,6 +42,11 @@ def gone(name: str) -> bool:
     """Whether the owner is a process of this machine that runs no more. Another machine may have the same name: it is not mistaken."""
     machine, *_, pid, started = name.split(":") if name.count(":") == 3 else ("", "", "")
     return pid.isdigit() and started.isdigit() and processes.gone(processes.Mark(machine, int(pid), int(started)))
+
+
+def free(row: Mapping[Any, Any], now: float) -> bool:
+    """Whether nobody alive holds the row, and it does not rest (a lease without a token, which ends by itself)."""
+    return bool(row["lease_expires_at"] <= now or (row["lease_token"] and gone(row["lease_owner"])))
 
 
 def _taken(stage: str, run: str) -> Conflict:
@@ -68,7 +75,7 @@ class Leases:
         finally:
             stop.set()
             heart.join(timeout=1)
-            self._change(job, token, {"lease_owner": "", "lease_token": "", "lease_expires_at": 0.0})
+            self._change(job, token, FREE)
 
     def _take(self, job: str, run: str, stage: str) -> str:
         token, now = secrets.token_hex(8), time.time()
@@ -98,7 +105,7 @@ class Leases:
         while not stop.wait(LEASE_S / 5):
             self._change(job, token, {"lease_expires_at": time.time() + LEASE_S})
 
-    def _change(self, job: str, token: str, values: dict[str, Any]) -> bool:
+    def _change(self, job: str, token: str, values: Mapping[str, Any]) -> bool:
         with self.engine.begin() as connection:
             done = connection.execute(update(JOBS).where(self._is(job), JOBS.c.lease_token == token).values(**values))
         return bool(done.rowcount == 1)

@@ -14,8 +14,8 @@ from typing import Any
 
 from sqlalchemy import Engine, RowMapping, select, update
 
-from luthier.app.leases import LEASE_S, owner
-from luthier.app.rollouts import Rollouts, free
+from luthier.app.leases import LEASE_S, free, owner
+from luthier.app.rollouts import Rollouts
 from luthier.app.service import Service
 from luthier.core.plan import RolloutPlan
 from luthier.core.rollout import Look, alpha_of_look, look_due, move_after, version_name

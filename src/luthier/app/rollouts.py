@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, RowMapping, and_, insert, select, update
 
 from luthier.app.admitting import admitted
-from luthier.app.leases import gone
+from luthier.app.leases import FREE
 from luthier.app.versions import Version, Versions, What, number_of
 from luthier.core.errors import Conflict, InputError, SpecError, UnknownName
 from luthier.core.events import EndpointDeployed, Event, RolloutMoved, TrafficMoved, VersionRemoved
@@ -27,7 +27,6 @@ Findings = list[dict[str, Any]]
 """What each rule found: its numbers and a sentence."""
 
 Events = list[Event]
-FREE = {"lease_owner": "", "lease_token": "", "lease_expires_at": 0.0}
 
 
 class Rollouts:
@@ -231,11 +230,6 @@ class Rollouts:
         """Raises ``Conflict`` while a rollout of the endpoint runs."""
         with self.endpoints.reading(endpoint) as versions:
             versions.refuse_rollout()
-
-
-def free(row: Any, now: float) -> bool:
-    """Whether nobody alive decides on the row."""
-    return bool(row["lease_expires_at"] <= now or (row["lease_token"] and gone(row["lease_owner"])))
 
 
 def _some(table: Mapping[str, int]) -> dict[str, int]:

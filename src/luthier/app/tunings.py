@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, func, insert, literal_column, select, update
 
 from luthier.app import creating, queue
-from luthier.app.leases import gone, host_of, owner
+from luthier.app.leases import FREE, gone, host_of, owner
 from luthier.core.errors import Conflict, UnknownName
 from luthier.core.tuning import FINAL, State, may_move
 from luthier.store.tables import EVENTS, FILES, TUNING_METADATA, TUNINGS
@@ -25,7 +25,6 @@ UNTOLD = "tell"
 WISHED = TUNINGS.c.wish != literal_column("''")
 """Said to the databases, whose index of wishes has no rows without one."""
 
-FREE = {"lease_owner": "", "lease_token": "", "lease_expires_at": 0.0}
 
 
 class Tunings:

@@ -22,9 +22,9 @@ class NearestPicture:
 
     def run(self, train: Sequence[Example], test: Sequence[Example], context: BaselineContext) -> BaselineResult:
         """One caption of training a row; raises ``NotPossible`` for a task without pictures."""
-        model = context.task.load(context.base, context.schema).eval()
-        if not hasattr(getattr(model, "trunk", None), "vision"):
+        if "pixels" not in getattr(context.task, "beside", ()):
             raise NotPossible(f"{self.name}: {context.task.name} has no pictures", "use a baseline of the task")
+        model = context.task.load(context.base, context.schema).eval()
         start = time.perf_counter()
         known = _vectors(train, model, context)
         learned = time.perf_counter() - start

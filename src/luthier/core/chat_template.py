@@ -15,6 +15,9 @@ from typing import Any, NamedTuple
 
 from luthier.core.errors import InputError, RowError
 
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "generation_config.json")
+"""What goes with a model's words from folder to folder, where it is there."""
+
 PLAIN = "plain-turns"
 """The template of a base that has none: its name stands in plans and reports."""
 PLAIN_TEMPLATE = (

@@ -7,6 +7,8 @@ what a photo's file tells beside the picture, such as where it was taken, goes n
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import io
 import json
@@ -31,6 +33,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF")
 """What is opened; others (EPS, PDF ...) would start foreign programs."""
 CONFIG = "preprocessor_config.json"
 FIELD = "image"
+CAPTIONER = "picture-captioner"
+"""``model_type`` in the configuration of a network that looks and writes (``networks.captioner``)."""
 
 
 class Kept(NamedTuple):
@@ -181,6 +185,24 @@ def settings(config: Mapping[str, Any]) -> Settings:
     return found
 
 
+def as_config(how: Settings) -> dict[str, Any]:
+    """``preprocessor_config.json`` that ``settings`` reads as the same settings."""
+    kept = {"size": {"height": how.resize[0], "width": how.resize[1]} if how.resize[1] else {"shortest_edge": how.resize[0]}}
+    found: dict[str, Any] = {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": bool(how.resize[0]),
+        "resample": how.resample,
+        "do_center_crop": bool(how.crop[0]),
+        "do_rescale": True,
+        "rescale_factor": how.scale,
+        "do_normalize": True,
+        "image_mean": list(how.mean),
+        "image_std": list(how.std),
+    }
+    crop = {"crop_size": {"height": how.crop[0], "width": how.crop[1]}} if how.crop[0] else {}
+    return found | (kept if how.resize[0] else {}) | crop
+
+
 def _convnext(edge: int, share: float) -> tuple[tuple[int, int], tuple[int, int]]:
     """Below 384 a somewhat larger picture is cropped; from there on it is pressed into a square."""
     return ((int(edge / share), 0), (edge, edge)) if edge < 384 else ((edge, edge), (0, 0))
@@ -242,11 +264,13 @@ def normalised(array: Any, how: Settings) -> Any:
     return ((array.astype(np.float64) * how.scale).astype(np.float32) - mean) / std
 
 
+def to_data_url(data: bytes, kind: str = "*") -> str:
+    """``data:image/png;base64,...`` of a picture's bytes; ``kind``: ``png``, ``jpeg`` ... (``*``: whatever it is)."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
 def from_data_url(url: str, field: str = FIELD) -> bytes:
     """The bytes in ``data:image/png;base64,...``; raises ``RowError`` for another kind of address."""
-    import base64
-    import binascii
-
     head, comma, body = url.partition(",")
     if not (comma and head.startswith("data:image/") and head.endswith(";base64")):
         shown = url[:40] + (" ..." if len(url) > 40 else "")

@@ -36,9 +36,9 @@ class Task(Protocol):
     """What differs by task. ``encode`` and ``decode`` use numpy and ``tokenizers`` only and exist once, for every stage and for serving.
 
     A target is a label, a list of labels, or a record (``names_in``). A task may have more than this, which the functions of
-    ``core.hooks`` and ``core.writing`` ask for: ``carried``, ``pools``, ``exported``, ``validation_metric`` and ``writes`` (attributes),
-    ``settings``, ``fitted``, ``counted``, ``reference``, ``class_of``, ``calibrate``, ``maskable``, ``with_edits``, ``as_written``,
-    ``stops`` and ``most_new_tokens`` (methods).
+    ``core.hooks`` and ``core.writing`` ask for: ``carried``, ``beside``, ``pools``, ``exported``, ``validation_metric``, ``tabled`` and
+    ``writes`` (attributes), ``settings``, ``fitted``, ``counted``, ``reference``, ``class_of``, ``calibrate``, ``maskable``, ``worded``,
+    ``with_edits``, ``as_written``, ``stops`` and ``most_new_tokens`` (methods).
 
     A task **writes** when its answer is text that a model generates. Its items hold ``input_ids`` (the prompt, then the answer where it
     is known), ``prompt`` [1]: how many of them are given, ``loss_mask``: 1 for the tokens that are learned and judged, and ``bytes`` [1]

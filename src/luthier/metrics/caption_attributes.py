@@ -12,7 +12,7 @@ import numpy as np
 from luthier.core.ports import Judged
 from luthier.core.types import Score
 from luthier.metrics._spans import share
-from luthier.metrics._texts import pairs
+from luthier.metrics._texts import means, pairs
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "article": ("article", "label", "category"),
@@ -21,22 +21,8 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }
 """Of each attribute the columns that may hold it, the first that a row has."""
 COLOURS = (
-    "red",
-    "orange",
-    "yellow",
-    "green",
-    "blue",
-    "purple",
-    "pink",
-    "brown",
-    "black",
-    "white",
-    "grey",
-    "beige",
-    "navy",
-    "gold",
-    "silver",
-)
+    "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey", "beige", "navy", "gold", "silver",
+)  # fmt: skip
 _WORD = re.compile(r"[\w-]+")
 _SPELLED = {"gray": "grey"}
 
@@ -58,8 +44,9 @@ class CaptionAttributes:
         hits, named, wanted, articles = _counts(judged)
         totals = [one.sum(axis=0) for one in (hits, named, wanted)]
         parts = dict(zip(ATTRIBUTES, map(float, _f1(*totals)), strict=True))
-        values = _scores(*(one.sum() for one in totals)) | {"article_accuracy": _mean(articles)}
-        return [Score(name, float(values[name]), parts=parts if name == "attribute_f1" else {}) for name in self.scores]
+        values = _scores(*(one.sum() for one in totals))
+        found = [Score(name, float(value), parts=parts if name == "attribute_f1" else {}) for name, value in values.items()]
+        return [*found, *means({"article_accuracy": articles})]
 
     def resample(self, judged: Judged, counts: Any) -> dict[str, Any]:
         """{score: [resamples]}."""
@@ -79,10 +66,6 @@ def _scores(hits: Any, named: Any, wanted: Any) -> dict[str, Any]:
 
 def _f1(hits: Any, named: Any, wanted: Any) -> Any:
     return share(2.0 * np.asarray(hits), np.asarray(named) + np.asarray(wanted))
-
-
-def _mean(values: Any) -> float:
-    return float(np.nanmean(values)) if (~np.isnan(values)).any() else 0.0
 
 
 def _counts(judged: Judged) -> tuple[Any, Any, Any, Any]:

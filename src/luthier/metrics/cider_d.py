@@ -11,7 +11,7 @@ import numpy as np
 
 from luthier.core.ports import Judged
 from luthier.core.types import Score
-from luthier.metrics._texts import pairs
+from luthier.metrics._texts import means, pairs
 from luthier.metrics.meteor import WORD
 
 ORDERS = (1, 2, 3, 4)
@@ -31,8 +31,7 @@ class CiderD:
 
     def compute(self, judged: Judged) -> list[Score]:
         """The mean over rows, 0 to 10."""
-        values = self.by_row(judged)["cider_d"]
-        return [Score("cider_d", float(np.nanmean(values)) if (~np.isnan(values)).any() else 0.0)]
+        return means(self.by_row(judged))
 
     def by_row(self, judged: Judged) -> dict[str, Any]:
         """Each row's; nan where nothing was written. The frequencies stay those of all rows."""

@@ -7,7 +7,6 @@ of both parts, and their weights as ``vision/`` and ``decoder/`` (folders of tra
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,15 @@ from torch import nn
 from torch.nn import functional
 
 from luthier.core import images
+from luthier.core.chat_template import TOKENIZER_FILES
 from luthier.core.errors import Damaged, NotPossible
-from luthier.networks.language_model import DROPOUTS, counted_of
-from luthier.networks.pretrained import WEIGHTS, config_in, weights_in
+from luthier.networks.language_model import DROPOUTS, counted_of, judged
+from luthier.networks.pretrained import WEIGHTS, config_in, plain, untied, weights_in, with_dropout, write_weights
 from luthier.store import files
 
-KIND = "picture-captioner"
 GRID = 7
 """Most places on a side: a finer grid is averaged down to it."""
 VISION, DECODER = "vision", "decoder"
-TOP_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "generation_config.json")
-"""Of the decoder, beside the weights."""
 
 
 class Parts(nn.Module):
@@ -96,7 +93,11 @@ class Captioner(nn.Module):
 
     def seen(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pictures [B,3,H,W] uint8 as the vision model's grid [B,places,channels]."""
-        return features(self.trunk.vision, (pixels.to(self.mean.dtype) * self.how.scale - self.mean) / self.std)
+        return features(self.trunk.vision, self.normalised(pixels.to(self.mean.dtype) * self.how.scale))
+
+    def normalised(self, values: torch.Tensor) -> torch.Tensor:
+        """Rescaled pictures as the vision model wants them (``images.normalised``)."""
+        return (values - self.mean) / self.std
 
     def prefix(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pictures as vectors [B,places,hidden] where words would stand."""
@@ -123,23 +124,13 @@ class Captioner(nn.Module):
         decoder = self.decoder
         hidden = decoder.get_submodule(decoder.base_model_prefix)(inputs_embeds=self.embedded(input_ids, pixels), use_cache=False)
         logits = decoder.get_output_embeddings()(hidden.last_hidden_state[:, self.places - 1 : -1])
-        right = input_ids[:, self.places :]
-        losses = functional.cross_entropy(logits.flatten(0, 1).float(), right.flatten(), reduction="none").view(right.shape)
-        found = {"loss_sum": (losses * counted).sum(dim=1), "predicted": counted.sum(dim=1)}
-        if not self.training:
-            found["correct"] = ((logits.argmax(dim=-1) == right).float() * counted).sum(dim=1)
-        return found
+        return judged(logits, input_ids[:, self.places :], counted, training=self.training)
 
     def save(self, folder: Path) -> None:
         """``model.safetensors`` with every part, ``config.json`` and ``preprocessor_config.json``."""
-        from safetensors.torch import save_file
-
-        seen: dict[int, str] = {}
-        state = {name: one for name, one in self.state_dict().items() if seen.setdefault(one.data_ptr(), name) == name or not one.numel()}
-        with files.written_aside(folder / WEIGHTS) as aside:
-            save_file({name: one.detach().contiguous().cpu() for name, one in state.items()}, aside, metadata={"format": "pt"})
+        write_weights(folder, untied(self))
         files.write_json(folder / "config.json", about(self))
-        files.write_json(folder / images.CONFIG, as_config(self.how))
+        files.write_json(folder / images.CONFIG, images.as_config(self.how))
 
 
 class Sees(nn.Module):
@@ -210,13 +201,13 @@ def features(vision: nn.Module, values: torch.Tensor) -> torch.Tensor:
 
 def about(network: Captioner) -> dict[str, Any]:
     """``config.json`` of a captioner: both parts' own, and on top what encoding, planning and the catalog look for."""
-    parts = {VISION: _plain(network.trunk.vision.config), DECODER: _plain(network.config)}
+    parts = {VISION: plain(network.trunk.vision.config), DECODER: plain(network.config)}
     text = parts[DECODER]
     words = {"hidden_size": ("hidden_size", "n_embd"), "layers": ("num_hidden_layers", "n_layer")}
     sizes = {name: next((text[one] for one in names if text.get(one)), 0) for name, names in words.items()}
     context = text.get("max_position_embeddings") or text.get("n_positions") or 512
     return {
-        "model_type": KIND,
+        "model_type": images.CAPTIONER,
         "image_size": max(network.how.size),
         "places": network.places,
         **sizes,
@@ -225,29 +216,6 @@ def about(network: Captioner) -> dict[str, Any]:
         "parameters": sum(one.numel() for one in network.parameters()),
         **parts,
     }
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
-    return found
-
-
-def as_config(how: images.Settings) -> dict[str, Any]:
-    """``preprocessor_config.json`` that ``images.settings`` reads as the same settings."""
-    kept = {"size": {"height": how.resize[0], "width": how.resize[1]} if how.resize[1] else {"shortest_edge": how.resize[0]}}
-    found: dict[str, Any] = {
-        "image_processor_type": "ViTImageProcessor",
-        "do_resize": bool(how.resize[0]),
-        "resample": how.resample,
-        "do_center_crop": bool(how.crop[0]),
-        "do_rescale": True,
-        "rescale_factor": how.scale,
-        "do_normalize": True,
-        "image_mean": list(how.mean),
-        "image_std": list(how.std),
-    }
-    crop = {"crop_size": {"height": how.crop[0], "width": how.crop[1]}} if how.crop[0] else {}
-    return found | (kept if how.resize[0] else {}) | crop
 
 
 def load(folder: Path, *, dropout: float = 0.0, pretrained: bool = True, seed: int = 0) -> Captioner:
@@ -269,7 +237,7 @@ def load(folder: Path, *, dropout: float = 0.0, pretrained: bool = True, seed: i
     torch.manual_seed(seed)
     network = Captioner(Parts(vision, decoder), images.settings_in(folder), dropout)
     if not pretrained:
-        settle(vision, network.how, seed)
+        settle(network, seed)
     elif not parts:
         try:
             missing = network.load_state_dict(load_file(folder / WEIGHTS), strict=False)
@@ -298,33 +266,30 @@ def _part(folder: Path, own: dict[str, Any], name: str, *, weights: bool) -> nn.
     settings = dict(own[name])
     try:
         config = AutoConfig.for_model(settings.pop("model_type"), **settings)
-        for one in DROPOUTS:
-            if hasattr(config, one):
-                setattr(config, one, 0.0)
-        made: nn.Module = kind.from_config(config, dtype=torch.float32)
+        made: nn.Module = kind.from_config(with_dropout(config, 0.0, DROPOUTS), dtype=torch.float32)
     except ImportError as error:
         lacking = str(error).strip().splitlines()[0]
         raise NotPossible(f"model: its {name} part needs a library that is missing: {lacking}", "install it, or choose a ResNet") from None
     return made
 
 
-def settle(vision: nn.Module, how: images.Settings, seed: int) -> None:
+def settle(network: Captioner, seed: int) -> None:
     """Gives the batch normalizations of a net with random weights the statistics of pictures of coloured patches, so that no layer's
     output grows or dies out; real pictures are never needed for it.
     """
+    vision = network.trunk.vision
     norms = [one for one in vision.modules() if isinstance(one, nn.BatchNorm2d)]
     if not norms:
         return
     generator = torch.Generator().manual_seed(seed)
-    patches = functional.interpolate(torch.rand(32, 3, 6, 6, generator=generator), size=how.size, mode="nearest")
-    values = (patches - torch.tensor(how.mean).view(1, 3, 1, 1)) / torch.tensor(how.std).view(1, 3, 1, 1)
+    patches = functional.interpolate(torch.rand(32, 3, 6, 6, generator=generator), size=network.how.size, mode="nearest")
     before = [one.momentum for one in norms]
     vision.train()
     for one in norms:
         one.reset_running_stats()
         one.momentum = None
     with torch.no_grad():
-        vision(pixel_values=values)
+        vision(pixel_values=network.normalised(patches))
     for one, momentum in zip(norms, before, strict=True):
         one.momentum = momentum
     vision.eval()
@@ -341,7 +306,7 @@ def compose(vision: Path, decoder: Path, folder: Path) -> Path:
             (aside / name).mkdir()
             for path in [source / "config.json", *sorted(source.glob("*.safetensors*"))]:
                 shutil.copyfile(path, aside / name / path.name)
-        for path in (vision / images.CONFIG, *(decoder / name for name in TOP_FILES)):
+        for path in (vision / images.CONFIG, *(decoder / name for name in TOKENIZER_FILES)):
             if path.is_file():
                 shutil.copyfile(path, aside / path.name)
         network = Captioner(

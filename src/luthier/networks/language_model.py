@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from luthier.core.errors import NotPossible
-from luthier.networks.pretrained import config_in, depth_of, weights_in, write
+from luthier.networks.pretrained import config_in, depth_of, untied, weights_in, write
 
 DROPOUTS = ("attention_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop")
 """What decoders' configurations call it."""
@@ -51,12 +51,7 @@ class LanguageModel(nn.Module):
         counted = counted_of(input_ids, attention_mask, loss_mask)
         hidden = self.decoder.get_submodule(self.decoder.base_model_prefix)(input_ids=input_ids, use_cache=False).last_hidden_state
         logits = self.decoder.get_output_embeddings()(hidden[:, :-1])
-        right = input_ids[:, 1:]
-        losses = functional.cross_entropy(logits.flatten(0, 1).float(), right.flatten(), reduction="none").view(right.shape)
-        found = {"loss_sum": (losses * counted).sum(dim=1), "predicted": counted.sum(dim=1)}
-        if not self.training:
-            found["correct"] = ((logits.argmax(dim=-1) == right).float() * counted).sum(dim=1)
-        return found
+        return judged(logits, input_ids[:, 1:], counted, training=self.training)
 
     def lower(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, cut: int) -> torch.Tensor:
         """Not possible yet: a language model is trained whole or with adapters."""
@@ -68,7 +63,16 @@ class LanguageModel(nn.Module):
 
     def save(self, folder: Path) -> None:
         """``model.safetensors`` and ``config.json``, as transformers names them; tied word vectors once."""
-        write(folder, _untied(self.decoder), self.config)
+        write(folder, untied(self.decoder), self.config)
+
+
+def judged(logits: torch.Tensor, right: torch.Tensor, counted: torch.Tensor, *, training: bool) -> dict[str, torch.Tensor]:
+    """What a ``LanguageModel`` gives, of ``logits`` [B,S,words], the tokens that were right and what counts of them, [B,S] each."""
+    losses = functional.cross_entropy(logits.flatten(0, 1).float(), right.flatten(), reduction="none").view(right.shape)
+    found = {"loss_sum": (losses * counted).sum(dim=1), "predicted": counted.sum(dim=1)}
+    if not training:
+        found["correct"] = ((logits.argmax(dim=-1) == right).float() * counted).sum(dim=1)
+    return found
 
 
 def counted_of(ids: torch.Tensor, attention: torch.Tensor | None, loss: torch.Tensor | None) -> torch.Tensor:
@@ -78,17 +82,6 @@ def counted_of(ids: torch.Tensor, attention: torch.Tensor | None, loss: torch.Te
         if mask is not None:
             counted = counted * mask[:, 1:].to(counted.dtype)
     return counted
-
-
-def _untied(decoder: nn.Module) -> dict[str, torch.Tensor]:
-    """Every weight once, under the first of its names."""
-    seen: set[int] = set()
-    found: dict[str, torch.Tensor] = {}
-    for name, tensor in decoder.state_dict().items():
-        if tensor.data_ptr() not in seen:
-            seen.add(tensor.data_ptr())
-            found[name] = tensor
-    return found
 
 
 def load(folder: Path, *, dropout: float = 0.0, pretrained: bool = True, seed: int = 0) -> LanguageModel:

@@ -32,6 +32,11 @@ def config_in(folder: Path, dropout: float, dropouts: Sequence[str]) -> Any:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise Damaged(f"{folder / 'config.json'}: cannot be read: {error}", _AGAIN) from None
+    return with_dropout(config, dropout, dropouts)
+
+
+def with_dropout(config: Any, dropout: float, dropouts: Sequence[str]) -> Any:
+    """The configuration, changed: ``dropout`` under each of the names that it has."""
     for name in dropouts:
         if hasattr(config, name):
             setattr(config, name, dropout)
@@ -60,12 +65,34 @@ def weights_in(folder: Path, kind: Any, config: Any, *, spare: str = "", **more:
 
 def write(folder: Path, weights: Mapping[str, torch.Tensor], config: Any) -> None:
     """``model.safetensors`` and ``config.json``."""
+    write_weights(folder, weights)
+    files.write_json(folder / "config.json", plain(config))
+
+
+def write_weights(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """``model.safetensors``."""
     from safetensors.torch import save_file
 
     state = {name: tensor.detach().contiguous().cpu() for name, tensor in weights.items()}
     with files.written_aside(folder / WEIGHTS) as aside:
         save_file(state, aside, metadata={"format": "pt"})
-    files.write_json(folder / "config.json", json.loads(config.to_json_string(use_diff=False)))
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A configuration as JSON, every field of it."""
+    found: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
+    return found
+
+
+def untied(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Every weight once, under the first of its names."""
+    seen: set[int] = set()
+    found: dict[str, torch.Tensor] = {}
+    for name, tensor in module.state_dict().items():
+        if tensor.data_ptr() not in seen:
+            seen.add(tensor.data_ptr())
+            found[name] = tensor
+    return found
 
 
 def depth_of(config: Any) -> int:

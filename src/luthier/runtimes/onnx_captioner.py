@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from luthier.core.errors import Damaged, InputError
+from luthier.core.images import CAPTIONER
 from luthier.core.types import Arrays
 from luthier.core.writing import Sampling, Writer, Wrote
 from luthier.runtimes import _onnxruntime
@@ -20,7 +21,6 @@ from luthier.store import files
 
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 SETTINGS = "captioner.json"
-KIND = "picture-captioner"
 MOST_AT_ONCE = 32
 """Pictures that are begun together."""
 
@@ -44,7 +44,7 @@ class OnnxCaptioner:
     def fits(self, config: Mapping[str, Any]) -> str:
         """Captioners only."""
         kind = config.get("model_type")
-        return "" if kind == KIND else f"a {kind or 'nameless'} model looks at no picture"
+        return "" if kind == CAPTIONER else f"a {kind or 'nameless'} model looks at no picture"
 
     def convert_model(self, model: Path, folder: Path, bits: int) -> None:
         """Traced by torch for any number of pictures and tokens. With 8 bits the decoder's products are such; what sees stays exact."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from luthier.core.attachment import ARCHIVE, Attachment, attachments_of, names_in
+from luthier.core.types import Example
 from luthier.store import files
 
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -42,12 +44,11 @@ class Collector(contextlib.ExitStack):
         return self._archive
 
 
-def attached(folder: Path, inputs: dict[str, Any]) -> dict[str, Any]:
-    """Inputs as they were read from JSON, with the names of files in the folder's archive made ``Attachment`` again."""
+def attached(folder: Path, examples: Iterable[Example]) -> Iterator[Example]:
+    """Examples as they were read from JSON, with the names of files in the folder's archive made ``Attachment`` again."""
     archive = folder / ARCHIVE
-    if not archive.is_file():
-        return inputs
-    known = names_in(archive)
-    return {
-        name: Attachment(value, archive=archive) if isinstance(value, str) and value in known else value for name, value in inputs.items()
-    }
+    known = names_in(archive) if archive.is_file() else frozenset()
+    for one in examples:
+        there = [name for name, value in one.inputs.items() if isinstance(value, str) and value in known]
+        found = {name: Attachment(one.inputs[name], archive=archive) for name in there}
+        yield replace(one, inputs={**one.inputs, **found}) if found else one

@@ -16,6 +16,11 @@ def words(name: str, default: str | None = "", *, unique: bool | None = None) ->
     return Column(name, String, nullable=False, default=default)
 
 
+def several(*names: str) -> list[Column[Any]]:
+    """Texts that must be given."""
+    return [words(name, None) for name in names]
+
+
 def later(name: str, kind: Any = String, default: Any = "") -> Column[Any]:
     """A column that came with an upgrade: rows of before it have a value too."""
     return Column(name, kind, nullable=False, default=default, server_default={String: "", Integer: "0"}.get(kind, "{}"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +99,8 @@ def stream_split(folder: Path, split: Split, *, rows_a_batch: int = 4096) -> Ite
     if not path.exists():
         return
     with _read(path), pq.ParquetFile(path) as reader:
-        for batch in reader.iter_batches(rows_a_batch):
-            for example in map(_example, batch.to_pylist()):
-                inputs = attached(folder, example.inputs)
-                yield example if inputs is example.inputs else replace(example, inputs=inputs)
+        rows = (row for batch in reader.iter_batches(rows_a_batch) for row in batch.to_pylist())
+        yield from attached(folder, map(_example, rows))
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, Integer, String, Table
 
-from luthier.store.columns import METADATA, count, data, lease, moment, some_rows, words
+from luthier.store.columns import METADATA, count, data, lease, moment, several, some_rows, words
 
 VERSIONS = Table(
     "endpoint_versions",
@@ -12,11 +12,7 @@ VERSIONS = Table(
     Column("workspace", String, primary_key=True, default="default"),
     Column("endpoint", String, primary_key=True),
     Column("number", Integer, primary_key=True),
-    words("task", None),
-    words("export", None),
-    words("evaluation", None),
-    words("model", None),
-    words("state", None),
+    *several("task", "export", "evaluation", "model", "state"),
     Column("traffic", Integer, nullable=False, default=0),
     Column("mirror", Integer, nullable=False, default=0),
     Column("replaces", Integer, nullable=False, default=0),
@@ -30,8 +26,7 @@ ROLLOUTS = Table(
     METADATA,
     Column("seq", Integer, primary_key=True, autoincrement=True),
     words("id", None, unique=True),
-    words("workspace", None),
-    words("endpoint", None),
+    *several("workspace", "endpoint"),
     Column("candidate", Integer, nullable=False, default=0),
     Column("against", Integer, nullable=False, default=0),
     words("state", None),

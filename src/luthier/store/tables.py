@@ -13,13 +13,9 @@ from luthier.store.columns import data as _data
 from luthier.store.columns import later as _later
 from luthier.store.columns import lease as _lease
 from luthier.store.columns import moment as _time
+from luthier.store.columns import several as _texts
 from luthier.store.columns import some_rows as _where
 from luthier.store.columns import words as _text
-
-
-def _texts(*names: str) -> list[Column[Any]]:
-    """Several that must be given."""
-    return [_text(name, None) for name in names]
 
 
 def _turn(context: Any) -> int:

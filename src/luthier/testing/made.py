@@ -18,6 +18,7 @@ import numpy as np
 
 from luthier.core import registry
 from luthier.core.events import EVENTS, Event, NoteSaid, StageProgressed
+from luthier.core.images import to_data_url
 from luthier.core.job import Job
 from luthier.core.plan import Plan
 from luthier.core.ports import Judged
@@ -78,7 +79,7 @@ def picture(number: int, kind: int, seed: int = 0) -> str:
     noise[..., kind] += 140
     out = io.BytesIO()
     Image.fromarray(noise).save(out, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+    return to_data_url(out.getvalue(), "png")
 
 
 def _entities(words: list[str]) -> list[dict[str, Any]]:

@@ -131,9 +131,9 @@ def test_memory_is_bounded_by_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     largest: list[int] = []
     add = Parts.add
 
-    def noted(self: Parts, number: int, scored: Sequence[Any], refused: Sequence[Any]) -> None:
+    def noted(self: Parts, scored: Sequence[Any], refused: Sequence[Any]) -> None:
         largest.append(len(scored) + len(refused))
-        add(self, number, scored, refused)
+        add(self, scored, refused)
 
     monkeypatch.setattr(Parts, "add", noted)
     score(Counted(), table(tmp_path / "in.jsonl", 1000), tmp_path / "out.csv")

@@ -8,10 +8,9 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field, StringConstraints
 
 from luthier.api.access import MayDeploy, MayRead
-from luthier.api.pages import After, Limit, Named, Page
+from luthier.api.pages import After, Limit, Named, Page, by_name
 from luthier.api.requests import Body
 from luthier.api.routes import OWN
-from luthier.core.errors import UnknownName
 
 PREFIXES = OWN
 routes = APIRouter(prefix="/deployments", tags=["deployments"])
@@ -59,14 +58,7 @@ class Deleted(BaseModel):
 @routes.get("", response_model=Page[Deployment])
 def deployments(caller: MayRead, limit: Limit = 20, after: After = "") -> dict[str, Any]:
     """A page of the deployments, by name."""
-    found = caller.service.deployments.list()
-    names = [one["name"] for one in found]
-    if after and after not in names:
-        raise UnknownName.among("deployment", after, names)
-    rest = found[names.index(after) + 1 :] if after else found
-    shown = rest[:limit]
-    ends = {"first_id": shown[0]["id"], "last_id": shown[-1]["id"]} if shown else {"first_id": None, "last_id": None}
-    return {"object": "list", "data": shown, "has_more": len(rest) > limit, **ends}
+    return by_name("deployment", caller.service.deployments.list(), limit, after)
 
 
 @routes.post("", response_model=Deployment, status_code=201, responses={202: {"model": Deployment}})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Annotated, Any, Literal
 
@@ -18,7 +17,7 @@ from luthier.api.opening import asked, tell
 from luthier.api.requests import LARGEST_BYTES, json_body
 from luthier.api.routes import OWN
 from luthier.core.errors import InputError
-from luthier.core.images import FIELD
+from luthier.core.images import FIELD, to_data_url
 from luthier.stages.serve.feedback import judgement
 from luthier.stages.serve.host import Hosted
 
@@ -133,7 +132,7 @@ async def _picture(request: Request) -> dict[str, Any]:
     """A form's picture, as JSON would hold it."""
     coming = InMemory()
     await receive(request, coming, file_field=FIELD, most_bytes=LARGEST_BYTES)
-    return {FIELD: f"data:image/*;base64,{base64.b64encode(coming.data).decode()}"}
+    return {FIELD: to_data_url(bytes(coming.data))}
 
 
 def _feedback(body: dict[str, Any]) -> Feedback:

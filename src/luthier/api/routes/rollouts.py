@@ -8,10 +8,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from luthier.api.access import MayDeploy, MayRead
-from luthier.api.pages import After, Limit, Named, Page
+from luthier.api.pages import After, Limit, Named, Page, by_name
 from luthier.api.requests import Body
 from luthier.api.routes import OWN
-from luthier.core.errors import UnknownName
 from luthier.core.plan import RolloutPlan
 
 PREFIXES = OWN
@@ -80,14 +79,7 @@ class EndpointRollout(BaseModel):
 @routes.get("", response_model=Page[EndpointRollout])
 def rollouts(caller: MayRead, limit: Limit = 20, after: After = "") -> dict[str, Any]:
     """A page of the endpoints, by name, with their versions and newest rollouts."""
-    found = caller.service.rollouts.list()
-    names = [one["id"] for one in found]
-    if after and after not in names:
-        raise UnknownName.among("endpoint", after, names)
-    rest = found[names.index(after) + 1 :] if after else found
-    shown = rest[:limit]
-    ends = {"first_id": shown[0]["id"], "last_id": shown[-1]["id"]} if shown else {"first_id": None, "last_id": None}
-    return {"object": "list", "data": shown, "has_more": len(rest) > limit, **ends}
+    return by_name("endpoint", caller.service.rollouts.list(), limit, after)
 
 
 @routes.post("", response_model=EndpointRollout, status_code=201)

@@ -1,6 +1,6 @@
 """Scored rows on the disk: whole parts in a folder beside the output, put together once every part is there.
 
-A part is written aside, flushed and renamed, so after a SIGKILL each is whole or not there. Where parts end follows from the input alone:
+Each part is whole or not there (``store.parts``). Where parts end follows from the input alone:
 what is written in the end is the same whether the run was broken or not.
 """
 
@@ -16,11 +16,10 @@ from typing import Any
 
 from luthier.core.errors import Conflict, InputError
 from luthier.store import files
+from luthier.store.parts import PartFiles, Record
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 ROWS_A_BATCH = 1024
-
-Record = dict[str, Any]
 
 
 def check_output(path: Path) -> None:
@@ -35,6 +34,7 @@ class Parts:
     """The parts of one output."""
 
     def __init__(self, output: Path) -> None:
+        """``begin`` comes first: before it nobody knows what is there."""
         self.output, self.folder = output, output.with_name(f"{output.name}.parts")
         self.refusals = output.with_name(f"{output.name}.refused.jsonl")
 
@@ -50,44 +50,30 @@ class Parts:
         else:
             files.write_json(path, command)
         files.sweep(self.folder)
+        self._parts = PartFiles(self.folder)
 
     def read(self) -> int:
         """How many rows of the input stand in the parts."""
-        return sum(int(_head(path)["read"]) for path in self.paths())
+        return self._parts.total("read")
 
-    def paths(self) -> list[Path]:
-        """The parts that are there, in order."""
-        return list(itertools.takewhile(Path.is_file, (self._path(number) for number in itertools.count())))
-
-    def _path(self, number: int) -> Path:
-        return self.folder / f"part-{number:07d}.jsonl"
-
-    def add(self, number: int, scored: Sequence[Record], refused: Sequence[Record]) -> None:
-        """Writes a part: its head, then a line for each row."""
+    def add(self, scored: Sequence[Record], refused: Sequence[Record]) -> None:
+        """Writes the next part: its head, then a line for each row."""
         columns = list(dict.fromkeys(name for row in scored for name in row))
         head = {"read": len(scored) + len(refused), "scored": len(scored), "refused": len(refused), "columns": columns}
-        lines = [head, *({"row": row} for row in scored), *({"refused": row} for row in refused)]
-        files.write_text(self._path(number), "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+        self._parts.add(head, [*({"row": row} for row in scored), *({"refused": row} for row in refused)])
 
     def finish(self) -> Record:
         """Writes the refusals, then the output, then removes the parts; how many rows were scored and refused."""
-        heads = [_head(path) for path in self.paths()]
         with files.written_aside(self.refusals) as aside, aside.open("w", encoding="utf-8") as out:
             out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in self._rows("refused"))
-        columns = list(dict.fromkeys(name for head in heads for name in head["columns"]))
+        columns = list(dict.fromkeys(name for head in self._parts.heads for name in head["columns"]))
         with files.written_aside(self.output) as aside:
             {".csv": self._csv, ".jsonl": self._jsonl, ".parquet": self._parquet}[self.output.suffix](aside, columns)
         shutil.rmtree(self.folder)
-        return {name: sum(int(head[name]) for head in heads) for name in ("scored", "refused")}
+        return {name: self._parts.total(name) for name in ("scored", "refused")}
 
     def _rows(self, kind: str) -> Iterator[Record]:
-        for path in self.paths():
-            with path.open(encoding="utf-8") as lines:
-                next(lines)
-                for line in lines:
-                    found = json.loads(line)
-                    if kind in found:
-                        yield found[kind]
+        return (found[kind] for found in self._parts.rows() if kind in found)
 
     def _jsonl(self, path: Path, _columns: list[str]) -> None:
         with path.open("w", encoding="utf-8") as out:
@@ -145,9 +131,3 @@ def _cell(value: Any) -> Any:
 def _batches(rows: Iterator[Record]) -> Iterator[list[Record]]:
     while batch := list(itertools.islice(rows, ROWS_A_BATCH)):
         yield batch
-
-
-def _head(path: Path) -> Record:
-    with path.open(encoding="utf-8") as lines:
-        found: Record = json.loads(next(lines))
-    return found

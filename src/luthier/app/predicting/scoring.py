@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from luthier.app.predicting.answering import Answering, Refused, inputs_of
-from luthier.app.predicting.parts import Parts, Record, check_output
+from luthier.app.predicting.parts import Parts, check_output
 from luthier.core.errors import InputError
 from luthier.core.events import StageProgressed
 from luthier.core.plan import DataPlan
 from luthier.core.ports import BadRow, Emit, Row
 from luthier.stages.prepare.columns import as_text, find_columns
-from luthier.stages.prepare.reading import PEEKED
+from luthier.stages.prepare.reading import PEEKED, names_of
 from luthier.stages.prepare.sources import Source, find_sources
 from luthier.store.locks import locked
+from luthier.store.parts import Record
 
 BATCH = 256
 """Rows in one call."""
@@ -79,20 +80,13 @@ class Scoring:
         for _ in itertools.islice(every, done):
             pass
         asked = 0
-        for number in itertools.count(len(self.parts.paths())):
-            found = list(itertools.islice(every, self.batch * BATCHES_A_PART))
-            if not found:
-                return
-            scored, refused = self._part(found, chosen)
-            self.parts.add(number, scored, refused)
+        while found := list(itertools.islice(every, self.batch * BATCHES_A_PART)):
+            self.parts.add(*self._part(found, chosen))
             asked += len(found)
             self._tell(found[-1], done, asked)
 
     def _columns(self, head: Sequence[Row | BadRow]) -> dict[str, str]:
-        names = list(dict.fromkeys(name for row in head if isinstance(row, Row) for name in row.values))
-        if not names:
-            reason = next((f"line {row.line}: {row.reason}" for row in head if isinstance(row, BadRow)), "there are no rows")
-            raise InputError(f"{self.source.title}: no row can be read as {self.source.format} ({reason})", "is the file's name right?")
+        names = names_of(self.source, head, "is the file's name right?")
         twice = [name for name in names if name == LINE or name.startswith(BEFORE)]
         if twice:
             raise InputError(f"{self.source.title}: the column {twice[0]!r} has the name of one that is written", "rename it")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -55,7 +54,7 @@ def thumbnails(judged: Judged, rows: Sequence[Mapping[str, Any]]) -> dict[str, s
                 picture, out = images.read(one.read()), io.BytesIO()
                 picture.thumbnail((THUMBNAIL, THUMBNAIL))
                 picture.save(out, "JPEG", quality=85)
-                found[example.id] = f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"
+                found[example.id] = images.to_data_url(out.getvalue(), "jpeg")
     return found
 
 

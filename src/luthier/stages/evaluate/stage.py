@@ -221,10 +221,9 @@ def _rule(subject: Subject) -> str:
 
 
 def _contender(subject: Subject, name: str, about: str, judged: Judged, facts: dict[str, Any]) -> dict[str, Any]:
-    own = scoring.metric_of(subject.task, subject.task.primary_metric, judged)
     shown = (subject.task.primary_metric, *COMPARED, *tabled(subject.task))
     giving = [name for name in subject.task.metrics if {*scores_of(registry.get("metrics", name))} & {*shown}]
-    found = scoring.scores(subject.task, judged, [name for name in subject.task.metrics if name == own or name in giving])
+    found = scoring.scores(subject.task, judged, giving)
     kept = {score: one.value for score, one in found.items() if score in shown}
     return {
         "name": name,

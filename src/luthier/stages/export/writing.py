@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from luthier.core import registry
+from luthier.core.chat_template import TOKENIZER_FILES
 from luthier.core.errors import Damaged, GateRefused, MissingExtra
 from luthier.core.events import NoteSaid, StageProgressed
 from luthier.core.hooks import beside
@@ -35,15 +36,7 @@ LEAST_SAME = 0.99
 METRIC = ("rouge", "rouge_l")
 """What a candidate must not lose: it needs what was written alone."""
 TIMED_TOKENS = 48
-COPIED = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-    "generation_config.json",
-    "preprocessor_config.json",
-    "schema.json",
-)
+COPIED = (*TOKENIZER_FILES, "preprocessor_config.json", "schema.json")
 
 
 @dataclass(frozen=True)
@@ -223,8 +216,7 @@ def write_all(
         return True
 
     for number, prompt in enumerate(prompts):
-        tell = partial(hear, number)
-        writer.write(prompt, sampling, tell, beside[number]) if beside else writer.write(prompt, sampling, tell)
+        writer.write(prompt, sampling, partial(hear, number), beside[number] if beside else None)
     for _ in prompts:
         left.acquire()
     if errors:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -47,6 +47,15 @@ class FileFacts:
     """Whether ``data.rows`` left rows of it unread."""
 
 
+def names_of(source: Source, head: Sequence[Row | BadRow], remedy: str) -> list[str]:
+    """The names of columns that stand in the source's first rows; raises ``InputError`` with ``remedy`` where none can be read."""
+    names = list(dict.fromkeys(name for row in head if isinstance(row, Row) for name in row.values))
+    if not names:
+        reason = next((f"line {row.line}: {row.reason}" for row in head if isinstance(row, BadRow)), "there are no rows")
+        raise InputError(f"{source.title}: no row can be read as {source.format} ({reason})", remedy)
+    return names
+
+
 class Reader:
     """Reads the sources of a plan. ``facts`` has one entry a source that was begun; ``refuse`` is called for every refused row."""
 
@@ -63,10 +72,7 @@ class Reader:
         every, most = source.rows(), self.plan.data.rows
         rows = itertools.islice(every, most) if most else every
         head = list(itertools.islice(rows, PEEKED))
-        names = list(dict.fromkeys(name for row in head if isinstance(row, Row) for name in row.values))
-        if not names:
-            reason = next((f"line {row.line}: {row.reason}" for row in head if isinstance(row, BadRow)), "there are no rows")
-            raise InputError(f"{source.title}: no row can be read as {source.format} ({reason})", f"is this the right format? {SAY_FORMAT}")
+        names = names_of(source, head, f"is this the right format? {SAY_FORMAT}")
         found = find_columns(source.title, names, self.task.columns, self.plan.data.map, self.plan.data.group)
         facts = FileFacts(source.title, source.role, source.format, source.encoding, found.chosen)
         self.facts.append(facts)

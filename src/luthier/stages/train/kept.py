@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from luthier.core.chat_template import TOKENIZER_FILES
 from luthier.core.events import CheckpointKept
 from luthier.core.job import Job
 from luthier.core.ports import Emit, Task
 from luthier.store import files
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "generation_config.json")
 FIGURES = "figures.json"
 
 
